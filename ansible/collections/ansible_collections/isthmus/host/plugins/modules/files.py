@@ -1,0 +1,204 @@
+"""Ansible module isthmus.host.files: whole files, rendered or downloaded, in one round trip."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import errno
+import hashlib
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: files
+short_description: Whole files, rendered or downloaded, in one round trip
+description:
+  - Makes each file what it is asked to be, with the folders above it. A file that is right is not touched.
+  - Every file is made beside its place and validated before it is put there, all before the first one is.
+  - Supports check mode, also where the folders are still missing, and diff.
+options:
+  files:
+    description: The files.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      dest: {description: Absolute path., type: path, required: true}
+      content: {description: The whole content., type: str}
+      url: {description: Where the content is to be had instead., type: str}
+      sha256: {description: Its SHA-256 sum in hexadecimal; needed with url., type: str}
+      mode: {description: Permissions., type: str, default: "0644"}
+      validate: {description: "Command that must accept the new file, in place of %s.", type: str}
+author: Isthmus
+"""
+
+EXAMPLES = r"""
+- name: Configure the service
+  isthmus.host.files:
+    files:
+      - dest: /etc/service/service.conf
+        content: "{{ lookup('ansible.builtin.template', 'service.conf.j2') }}"
+        validate: /usr/sbin/service --test %s
+"""
+
+RETURN = r"""
+changed_files:
+  description: Paths of the files that changed, or would in check mode.
+  type: list
+  elements: str
+  returned: always
+"""
+
+DOWNLOADS = 3
+"""At a time: the disk, not the network, is what they wait for."""
+
+
+class Refused(Exception):
+    """A file cannot be had as it is asked for."""
+
+
+class File:
+    """One file: what it is, what it should be."""
+
+    def __init__(self, wanted: dict[str, Any]) -> None:
+        self.path = pathlib.Path(wanted["dest"])
+        self.url: str | None = wanted["url"]
+        self.mode = int(wanted["mode"], 8)
+        self.validate: str | None = wanted["validate"]
+        self.content = None if wanted["content"] is None else wanted["content"].encode()
+        self.sum = wanted["sha256"] if self.content is None else hashlib.sha256(self.content).hexdigest()
+        self.differs = _sum(self.path) != self.sum
+        self.other_mode = not self.differs and (self.path.stat().st_mode & 0o7777) != self.mode
+        self.fresh: pathlib.Path | None = None
+
+    @property
+    def changed(self) -> bool:
+        """Is there anything to do?"""
+        return self.differs or self.other_mode
+
+    def diff(self) -> dict[str, str]:
+        """For people: content, or the sum of what is downloaded."""
+        if self.other_mode:
+            was = f"mode {self.path.stat().st_mode & 0o7777:04o}\n"
+            return self._diff(was, f"mode {self.mode:04o}\n")
+        if self.content is None:
+            was = _sum(self.path)
+            return self._diff(f"sha256 {was}\n" if was else "", f"sha256 {self.sum}\n")
+        before = self.path.read_text(errors="replace") if self.path.exists() else ""
+        return self._diff(before, self.content.decode())
+
+    def _diff(self, before: str, after: str) -> dict[str, str]:
+        return {"before": before, "after": after, "before_header": str(self.path), "after_header": str(self.path)}
+
+    def prepare(self) -> None:
+        """Make the new file beside its place, and have it validated."""
+        self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=self.path.parent, prefix=f".{self.path.name}.", delete=False) as fresh:
+            self.fresh = pathlib.Path(fresh.name)
+            if self.content is not None:
+                fresh.write(self.content)
+            else:
+                self._download(fresh)
+        self.fresh.chmod(self.mode)
+        if self.validate:
+            command = [str(self.fresh) if word == "%s" else word for word in self.validate.split()]
+            answer = subprocess.run(command, capture_output=True, text=True, check=False)
+            if answer.returncode:
+                raise Refused(f"{self.path} would not be valid: {(answer.stderr or answer.stdout).strip()}")
+
+    def _download(self, into: Any) -> None:
+        total = hashlib.sha256()
+        try:
+            with urllib.request.urlopen(str(self.url), timeout=60) as answer:
+                while block := answer.read(1 << 20):
+                    total.update(block)
+                    into.write(block)
+        except (OSError, ValueError, urllib.error.URLError) as error:
+            raise Refused(f"{self.path} cannot be fetched from {self.url}: {error}") from error
+        if total.hexdigest() != self.sum:
+            raise Refused(f"{self.path}: what {self.url} gave has SHA-256 {total.hexdigest()}, not {self.sum}")
+
+    def apply(self) -> None:
+        """Put it in place."""
+        if self.other_mode:
+            self.path.chmod(self.mode)
+        elif self.fresh is not None:
+            try:
+                self.fresh.replace(self.path)
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+                # a container's /etc/hosts may be a mount of its own: it can be written, not replaced
+                shutil.copyfile(self.fresh, self.path)
+
+    def clean(self) -> None:
+        """Leave no half-made file behind."""
+        if self.fresh is not None:
+            self.fresh.unlink(missing_ok=True)
+
+
+def _sum(path: pathlib.Path) -> str:
+    """The SHA-256 sum of a file; empty when there is none."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def make(files: list[File]) -> None:
+    """All or nothing: no file is put in place before each could be made."""
+    try:
+        with concurrent.futures.ThreadPoolExecutor(DOWNLOADS) as pool:
+            list(pool.map(File.prepare, [file for file in files if file.differs]))
+        for file in files:
+            file.apply()
+    finally:
+        for file in files:
+            file.clean()
+
+
+def main() -> None:
+    """What Ansible calls."""
+    options = {
+        "dest": {"type": "path", "required": True},
+        "content": {"type": "str"},
+        "url": {"type": "str"},
+        "sha256": {"type": "str"},
+        "mode": {"type": "str", "default": "0644"},
+        "validate": {"type": "str"},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": options,
+                "mutually_exclusive": [("content", "url")],
+                "required_one_of": [("content", "url")],
+                "required_together": [("url", "sha256")],
+            }
+        },
+        supports_check_mode=True,
+    )
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        files = [file for file in pool.map(File, module.params["files"]) if file.changed]
+    result: dict[str, Any] = {"changed": bool(files), "changed_files": [str(file.path) for file in files]}
+    if module._diff:
+        result["diff"] = [file.diff() for file in files]
+    if not module.check_mode:
+        try:
+            make(files)
+        except (Refused, OSError) as error:
+            module.fail_json(msg=str(error), **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

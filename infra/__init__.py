@@ -1,0 +1,1 @@
+"""The Pulumi program: an environment file in, an on-prem ML cluster out."""

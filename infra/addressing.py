@@ -1,0 +1,35 @@
+"""Addresses and URLs that follow from an environment's network; pure arithmetic."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
+
+from infra.naming import MIRROR_PORT
+
+if TYPE_CHECKING:
+    from infra.environment import SiteNetwork
+
+
+def mac(address: IPv4Address) -> str:
+    """A machine's hardware address: 02 marks it as locally administered, the last four bytes are the IPv4 address.
+
+    So it is as unique as the address, and the same after every restart: no neighbour keeps a stale entry.
+    """
+    return ":".join(f"{byte:02x}" for byte in (0x02, 0x00, *address.packed))
+
+
+def api_url(network: SiteNetwork) -> str:
+    """The Kubernetes API, through its floating address."""
+    return f"https://{network.api_address}:{network.api_port}"
+
+
+def ingress_url(network: SiteNetwork) -> str:
+    """What the cluster serves to people, through the ingress' floating address; HTTP's own port is left out."""
+    port = "" if network.ingress_port == 80 else f":{network.ingress_port}"
+    return f"http://{network.ingress_address}{port}"
+
+
+def mirror_url(network: SiteNetwork) -> str:
+    """The site's registry."""
+    return f"http://{network.mirror_address}:{MIRROR_PORT}"

@@ -1,0 +1,296 @@
+"""The model of `environments/<env>.yaml`: the one reviewed file of an environment.
+
+`load` gives a frozen Environment or raises InvalidEnvironment, which lists every problem, each in one line that names
+the key, the rule and the fix. Rules within one key are here, rules between keys in environment_checks.py. No pulumi
+here: the file can be checked anywhere. Command: `python -m infra.environment schema | check FILE...`
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+
+from infra import environment_checks, quantities, strict_yaml
+
+Role = Literal["control_plane", "worker", "load_balancer"]
+
+
+class InvalidEnvironment(Exception):
+    """An environment file that cannot be used; `problems` holds one line for each reason."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def _address(value: Any) -> IPv4Address:
+    try:
+        return IPv4Address(value if isinstance(value, (str, IPv4Address)) else "")
+    except ValueError:
+        raise ValueError(f"{value!r} is not an IPv4 address; write one like 10.90.0.11") from None
+
+
+def _network(value: Any) -> IPv4Network:
+    try:
+        network = IPv4Network(value if isinstance(value, (str, IPv4Network)) else "", strict=False)
+    except ValueError:
+        raise ValueError(f"{value!r} is not an IPv4 network; write one like 10.90.0.0/24") from None
+    if str(network) != str(value):
+        raise ValueError(f"{value!r} names a host, not a network; write {network}")
+    return network
+
+
+def _version(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"v1\.\d+\.\d+", value):
+        raise ValueError(f"{value!r} is not a whole version; write it like v1.37.2")
+    return value
+
+
+def _label(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?", value):
+        raise ValueError(f"{value!r} is not a name; use at most 32 of a-z, 0-9 and -, from a letter on")
+    return value
+
+
+def _quantity(value: Any) -> str:
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(text, str):
+        raise ValueError(f"{value!r} is not a quantity; write it in quotes, cores like 500m, bytes like 512Mi")
+    quantities.parse(text)
+    return text
+
+
+def _taint(value: Any) -> str:
+    effects = "NoSchedule|PreferNoSchedule|NoExecute"
+    if not isinstance(value, str) or not re.fullmatch(rf"[\w./-]+(=[\w.-]*)?:({effects})", value):
+        raise ValueError(f"{value!r} is not a taint; write it like gpu=true:NoSchedule")
+    return value
+
+
+def _host_key(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"(ssh-ed25519|ecdsa-\S+|ssh-rsa) [A-Za-z0-9+/=]+", value):
+        raise ValueError("this is not a host key; write type and key as `ssh-keyscan` prints them, without the host")
+    return value
+
+
+Address = Annotated[IPv4Address, BeforeValidator(_address)]
+Network = Annotated[IPv4Network, BeforeValidator(_network)]
+Version = Annotated[str, BeforeValidator(_version), Field(examples=["v1.37.2"])]
+Label = Annotated[str, BeforeValidator(_label)]
+Quantity = Annotated[str, BeforeValidator(_quantity), WithJsonSchema({"type": ["string", "integer"]})]
+Taint = Annotated[str, BeforeValidator(_taint)]
+HostKey = Annotated[str, BeforeValidator(_host_key)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class _Model(BaseModel):
+    """Read-only, no unknown key, and no guessing: "2" is not 2."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Kubernetes(_Model):
+    version: Version = Field(description="Kubernetes version of every cluster; the one that mirror/catalog.yaml pins")
+
+
+class Cluster(_Model):
+    name: Label = Field(description="Cilium's name of the cluster; differs between meshed clusters")
+    id: int = Field(ge=1, le=255, description="Cilium's number of the cluster; differs between meshed clusters")
+
+
+class SiteNetwork(_Model):
+    cidr: Network = Field(description="range of the hosts")
+    gateway: Address
+    mirror_address: Address = Field(description="the site's registry, which serves images and files")
+    api_address: Address = Field(description="floating address of the Kubernetes API")
+    api_port: Port = 8443
+    ingress_address: Address = Field(description="floating address of what the cluster serves to people")
+    ingress_port: Port = 80
+    pod_cidr: Network = Field(description="range of the pods; each host takes a /24 of it")
+    service_cidr: Network = Field(description="range of the Services' cluster addresses")
+
+
+class Ssh(_Model):
+    user: str = Field(default="root", pattern=r"^[a-z_][a-z0-9_-]*$", description="who Ansible logs in as")
+    port: Port = 22
+
+
+class Host(_Model):
+    name: Label
+    address: Address
+    roles: tuple[Role, ...] = Field(min_length=1, strict=False, description="what the host is")
+    labels: dict[str, str] = Field(default_factory=dict, description="Kubernetes node labels")
+    taints: tuple[Taint, ...] = Field(default=(), strict=False, description="Kubernetes node taints")
+    host_key: HostKey | None = Field(default=None, description="the host's ssh key; a lab machine makes its own")
+
+
+class Onprem(_Model):
+    provisioner: Literal["lab", "hosts"] = Field(description="lab boots machines here; hosts are there already")
+    reset_allowed: bool = Field(default=False, description="may `make down` wipe the hosts and their cluster")
+    check_hosts: bool = Field(default=False, description="does every preview run Ansible's check mode on the hosts")
+    cluster: Cluster
+    network: SiteNetwork
+    ssh: Ssh = Ssh()
+    hosts: tuple[Host, ...] = Field(min_length=1, strict=False)
+
+    def having(self, role: Role) -> tuple[Host, ...]:
+        """The hosts with that role, as the file orders them."""
+        return tuple(host for host in self.hosts if role in host.roles)
+
+
+class Amounts(_Model):
+    cpu: Quantity
+    memory: Quantity
+
+
+class Resources(_Model):
+    """As Kubernetes means them; both are required, so that no workload is unbounded."""
+
+    requests: Amounts
+    limits: Amounts
+
+
+class ObjectStore(_Model):
+    replicas: int = Field(ge=1, le=7, description="one a worker; 1, or at least 3 to bear a loss")
+    capacity: Quantity = Field(description="bytes of each replica")
+    resources: Resources
+
+
+class Platform(_Model):
+    object_store: ObjectStore
+
+
+class Training(_Model):
+    threshold: float = Field(gt=0, lt=1, description="accuracy on held-out data that a served model needs, 0 to 1")
+    seed: int = Field(ge=0, le=2**32 - 1)
+    resources: Resources
+
+
+class Inference(_Model):
+    model: Label = Field(description="the model that is trained and served")
+    replicas: int = Field(ge=2, description="each on a worker of its own; 2 or more, so that one may be lost")
+    poll_seconds: int = Field(default=5, ge=1, le=300, description="how soon a newly promoted model is noticed")
+    resources: Resources
+
+
+class Workloads(_Model):
+    training: Training
+    inference: Inference
+
+
+class Environment(_Model):
+    name: Label = Field(description="also the file's name and the Pulumi stack's")
+    kubernetes: Kubernetes
+    onprem: Onprem
+    platform: Platform
+    workloads: Workloads
+
+
+def _key(location: tuple[int | str, ...]) -> str:
+    """("onprem", "hosts", 1, "address") as a reader finds it: onprem.hosts[1].address."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".") or "file"
+
+
+def _fields_at(location: tuple[int | str, ...]) -> list[str]:
+    """The keys that the model knows where `location` leads, from the schema that it generates."""
+    schema = root = Environment.model_json_schema()
+    for part in location:
+        schema = schema["items"] if isinstance(part, int) else schema["properties"][part]
+        schema = root["$defs"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    return list(schema.get("properties", {}))
+
+
+def _meant(location: tuple[int | str, ...]) -> str | None:
+    """The key of the model that an unknown key is probably a misspelling of."""
+    return next(iter(difflib.get_close_matches(str(location[-1]), _fields_at(location[:-1]), n=1)), None)
+
+
+def _explain_all(errors: Sequence[Any]) -> list[str]:
+    """Pydantic's errors, each once: a misspelt key is not also told as a missing one."""
+    unknown = [error["loc"] for error in errors if error["type"] == "extra_forbidden"]
+    meant = {(*location[:-1], _meant(location)) for location in unknown}
+    return [_explain(error) for error in errors if not (error["type"] == "missing" and error["loc"] in meant)]
+
+
+def _explain(error: Any) -> str:
+    """One of pydantic's errors as key, rule and fix."""
+    location, kind, value = error["loc"], error["type"], error["input"]
+    if kind == "extra_forbidden":
+        near = _meant(location)
+        fix = f"did you mean `{near}`?" if near else f"remove it; known here: {', '.join(_fields_at(location[:-1]))}"
+        return f"{_key(location)}: unknown key; {fix}"
+    if kind == "missing":
+        return f"{_key(location)}: required key is missing; add it as in environments/local.yaml"
+    if kind == "value_error":
+        return f"{_key(location)}: {error['ctx']['error']}"
+    rule = error["msg"][0].lower() + error["msg"][1:]
+    shown = f"{value!r} is refused, " if isinstance(value, (str, int, float, bool)) else ""
+    return f"{_key(location)}: {shown}{rule}; correct it as in environments/local.yaml"
+
+
+def parse(path: Path) -> Environment:
+    """The file as the model alone takes it; raises OSError, or ValueError (pydantic's for what the model refuses)."""
+    return Environment.model_validate(strict_yaml.parse(path.read_text(encoding="utf-8")))
+
+
+def load(path: Path) -> Environment:
+    """The environment that the file describes; raises InvalidEnvironment with every problem that it has."""
+    shown = f"{path.parent.name}/{path.name}"
+    try:
+        environment = parse(path)
+    except OSError as error:
+        raise InvalidEnvironment([f"{shown}: cannot be read ({error.strerror}); name one of environments/"]) from error
+    except ValidationError as error:
+        raise InvalidEnvironment([f"{shown}: {line}" for line in _explain_all(error.errors())]) from error
+    except ValueError as error:
+        raise InvalidEnvironment([f"{shown}: {error}"]) from error
+    problems = environment_checks.problems(environment)
+    if environment.name != path.stem:
+        problems.insert(0, f"name: {environment.name} is not the file's name; write {path.stem} or rename the file")
+    if problems:
+        raise InvalidEnvironment([f"{shown}: {problem}" for problem in problems])
+    return environment
+
+
+def digest(path: Path) -> str:
+    """What `sha256sum` prints for the file: a reviewer can compare it with the stack's output."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def schema() -> str:
+    """The JSON Schema of an environment file, for editors; environments/schema.json is this text."""
+    return json.dumps({"title": "Isthmus environment"} | Environment.model_json_schema(), indent=2) + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    """`schema` prints the JSON Schema, `check FILE...` the problems of files."""
+    match arguments:
+        case ["schema"]:
+            sys.stdout.write(schema())
+            return 0
+        case ["check", *files] if files:
+            bad = 0
+            for file in files:
+                try:
+                    load(Path(file))
+                    sys.stdout.write(f"{file}: valid, sha256 {digest(Path(file))}\n")
+                except InvalidEnvironment as error:
+                    bad += 1
+                    sys.stderr.write(f"{error}\n")
+            return 1 if bad else 0
+        case _:
+            sys.stderr.write("usage: python -m infra.environment schema | check FILE...\n")
+            return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

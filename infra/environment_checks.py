@@ -1,0 +1,194 @@
+"""Rules between the keys of an environment: each check yields "key: what is wrong; how to fix it".
+
+Pure functions of a parsed Environment, so each rule is read, and tested, on its own.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import yaml
+
+from infra import quantities
+from infra.paths import ROOT
+
+if TYPE_CHECKING:
+    from infra.environment import Environment, Resources
+
+CATALOG = ROOT / "mirror" / "catalog.yaml"
+
+HOST_PORTS = {6443: "the API server", 2379: "etcd", 2380: "etcd", 10250: "the kubelet"}
+"""Ports that a host uses itself, so that no load balancer on it can have them."""
+
+NODE_PORTS = range(30000, 32768)
+
+NODE_PREFIX = 24
+"""Kubernetes gives each node a range of this size out of the pods' range."""
+
+
+@functools.cache
+def catalog_version() -> str:
+    """The Kubernetes version that the mirror's catalog pins: all that a site can install."""
+    catalog = yaml.safe_load(CATALOG.read_text(encoding="utf-8"))
+    return str(catalog["artifacts"]["kubeadm"]["version"])
+
+
+def _version(environment: Environment) -> Iterator[str]:
+    pinned = catalog_version()
+    if environment.kubernetes.version != pinned:
+        yield (
+            f"kubernetes.version: {environment.kubernetes.version} is not in the mirror; "
+            f"write {pinned} or pin the other version in mirror/catalog.yaml first"
+        )
+
+
+def _ranges(environment: Environment) -> Iterator[str]:
+    onprem = environment.onprem
+    network = onprem.network
+    keys = ("cidr", "pod_cidr", "service_cidr")
+    for (one, first), (other, second) in combinations([(key, getattr(network, key)) for key in keys], 2):
+        if first.overlaps(second):
+            yield (
+                f"onprem.network.{other}: {second} overlaps onprem.network.{one} {first}; "
+                "choose a private range that no other key uses"
+            )
+    room = 2 ** (NODE_PREFIX - network.pod_cidr.prefixlen) if network.pod_cidr.prefixlen <= NODE_PREFIX else 0
+    if room < len(onprem.hosts):
+        yield (
+            f"onprem.network.pod_cidr: {network.pod_cidr} holds {room} ranges of /{NODE_PREFIX} "
+            f"for {len(onprem.hosts)} hosts; choose a larger range, a /16 serves 256 hosts"
+        )
+    elif network.pod_cidr.prefixlen < NODE_PREFIX - 16:
+        yield f"onprem.network.pod_cidr: {network.pod_cidr} is larger than Kubernetes takes; use a /8 or smaller"
+    if not 12 <= network.service_cidr.prefixlen <= 24:
+        yield f"onprem.network.service_cidr: {network.service_cidr} is not between /12 and /24; a /16 is usual"
+
+
+def _addresses(environment: Environment) -> Iterator[str]:
+    onprem = environment.onprem
+    network = onprem.network
+    owners: dict[IPv4Address, str] = {}
+    fixed = ("gateway", "mirror_address", "api_address", "ingress_address")
+    entries = [(f"onprem.network.{key}", key, getattr(network, key)) for key in fixed]
+    entries += [(f"onprem.hosts[{at}].address", host.name, host.address) for at, host in enumerate(onprem.hosts)]
+    for key, owner, address in entries:
+        if address not in network.cidr:
+            yield f"{key}: {address} is outside onprem.network.cidr {network.cidr}; choose an address inside it"
+        elif address in (network.cidr.network_address, network.cidr.broadcast_address):
+            yield f"{key}: {address} is the first or last of {network.cidr}, which no host can have; choose another"
+        if address in owners:
+            what = "host" if key.startswith("onprem.hosts") else "key"
+            yield f"{key}: {address} is also the address of {owners[address]}; give every {what} its own address"
+        owners.setdefault(address, owner)
+
+
+def _ports(environment: Environment) -> Iterator[str]:
+    onprem = environment.onprem
+    network = onprem.network
+    for key in ("api_port", "ingress_port"):
+        port = getattr(network, key)
+        user = "sshd" if port == onprem.ssh.port else HOST_PORTS.get(port)
+        if user:
+            yield f"onprem.network.{key}: {port} is taken on the hosts by {user}; choose another, like 8443"
+        if port in NODE_PORTS:
+            yield f"onprem.network.{key}: {port} is in Kubernetes' NodePort range 30000-32767; choose one outside it"
+    if network.api_port == network.ingress_port:
+        yield f"onprem.network.ingress_port: {network.ingress_port} is also api_port; give each its own port"
+
+
+def _names(environment: Environment) -> Iterator[str]:
+    first: dict[str, int] = {}
+    for at, host in enumerate(environment.onprem.hosts):
+        if host.name in first:
+            yield (
+                f"onprem.hosts[{at}].name: {host.name} is also the name of onprem.hosts[{first[host.name]}]; "
+                "give every host its own name"
+            )
+        first.setdefault(host.name, at)
+
+
+def _roles(environment: Environment) -> Iterator[str]:
+    onprem = environment.onprem
+    for at, host in enumerate(onprem.hosts):
+        if len(set(host.roles)) < len(host.roles):
+            yield f"onprem.hosts[{at}].roles: {host.name} has a role twice; name each role once"
+    planes = len(onprem.having("control_plane"))
+    if planes % 2 == 0 or planes > 7:
+        yield (
+            f"onprem.hosts: {planes} have the role control_plane, but each is an etcd member and etcd needs "
+            "an odd number, at most 7; use 1, or 3 or 5 to bear a loss"
+        )
+    balancers = len(onprem.having("load_balancer"))
+    if balancers == 0 or (planes > 1 and balancers == 1):
+        yield (
+            f"onprem.hosts: {balancers} have the role load_balancer, so the API has a single point of failure; "
+            "give the role to at least two hosts (one is enough beside a single control plane)"
+        )
+
+
+def _provisioner(environment: Environment) -> Iterator[str]:
+    onprem = environment.onprem
+    for at, host in enumerate(onprem.hosts):
+        if onprem.provisioner == "hosts" and host.host_key is None:
+            yield (
+                f"onprem.hosts[{at}].host_key: {host.name} needs one, because host keys are known, never skipped; "
+                f"add what `ssh-keyscan -t ed25519 {host.address}` prints, once you have compared it with the host"
+            )
+        if onprem.provisioner == "lab" and host.host_key is not None:
+            yield f"onprem.hosts[{at}].host_key: a lab machine makes its own; remove the key"
+
+
+def _capacity(environment: Environment) -> Iterator[str]:
+    workers = len(environment.onprem.having("worker"))
+    store, inference = environment.platform.object_store, environment.workloads.inference
+    if store.replicas == 2:
+        yield "platform.object_store.replicas: 2 keep no majority when one is lost; use 3, or 1 where a loss is borne"
+    for key, replicas in (
+        ("platform.object_store.replicas", store.replicas),
+        ("workloads.inference.replicas", inference.replicas),
+    ):
+        if replicas > workers:
+            yield (
+                f"{key}: {replicas} replicas need as many hosts, but onprem.hosts has {workers} with the role worker; "
+                f"lower it to {workers} or add workers"
+            )
+
+
+def _resources(environment: Environment) -> Iterator[str]:
+    bounded: dict[str, Resources] = {
+        "platform.object_store": environment.platform.object_store.resources,
+        "workloads.training": environment.workloads.training.resources,
+        "workloads.inference": environment.workloads.inference.resources,
+    }
+    for key, resources in bounded.items():
+        for unit in ("cpu", "memory"):
+            request, limit = getattr(resources.requests, unit), getattr(resources.limits, unit)
+            if quantities.parse(request) > quantities.parse(limit):
+                yield (
+                    f"{key}.resources.requests.{unit}: {request} is more than the limit {limit}; "
+                    "lower the request or raise the limit"
+                )
+
+
+Check = Callable[["Environment"], Iterator[str]]
+
+CHECKS: tuple[Check, ...] = (
+    _version,
+    _ranges,
+    _addresses,
+    _ports,
+    _names,
+    _roles,
+    _provisioner,
+    _capacity,
+    _resources,
+)
+
+
+def problems(environment: Environment) -> list[str]:
+    """Every problem between keys, in the order of the file."""
+    return [problem for check in CHECKS for problem in check(environment)]

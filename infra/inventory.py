@@ -1,0 +1,81 @@
+"""What Ansible is told: the inventory and the play variables that follow from an environment; pure functions.
+
+The roles depend on these names and shapes; ansible/preflight.yml asserts them on the other side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from infra import addressing, naming
+from infra.artifacts import Artifact, Index, file_url
+from infra.environment import Environment, Host, Onprem, Role
+
+CONTROL_PLANE_TAINT = "node-role.kubernetes.io/control-plane:NoSchedule"
+
+
+def inventory(onprem: Onprem, host_keys: Mapping[str, Any]) -> dict[str, Any]:
+    """The inventory in Ansible's own structure; every group exists, even when it is empty.
+
+    `host_keys`: host name -> ssh host key, which may still be an Output: only that value is then unknown in a preview.
+    """
+    groups: dict[str, Any] = {
+        role: {"hosts": {host.name: {} for host in onprem.having(role)}} for role in get_args(Role)
+    }
+    hosts = {host.name: _host(host, onprem, host_keys[host.name]) for host in onprem.hosts}
+    return {"all": {"hosts": hosts, "children": groups}}
+
+
+def _host(host: Host, onprem: Onprem, host_key: Any) -> dict[str, Any]:
+    taints = list(host.taints)
+    if "control_plane" in host.roles and "worker" not in host.roles:
+        taints.append(CONTROL_PLANE_TAINT)
+    return {
+        "ansible_host": str(host.address),
+        "ansible_port": onprem.ssh.port,
+        "ansible_user": onprem.ssh.user,
+        "host_key": host_key,
+        "node_labels": dict(host.labels),
+        "node_taints": taints,
+    }
+
+
+def variables(environment: Environment, index: Index) -> dict[str, Any]:
+    """The play variables; ansible/site.yml hands each to the role that it belongs to."""
+    onprem, network = environment.onprem, environment.onprem.network
+    mirror = addressing.mirror_url(network)
+    files = {name: index.artifact(name) for name in naming.NODE_FILES}
+    return {
+        "site_name": "onprem",
+        "cluster_name": onprem.cluster.name,
+        "kubernetes_version": environment.kubernetes.version,
+        "api_address": str(network.api_address),
+        "api_port": network.api_port,
+        "ingress_address": str(network.ingress_address),
+        "ingress_port": network.ingress_port,
+        "ingress_node_port": naming.INGRESS_NODE_PORT,
+        "ingress_check_path": naming.INGRESS_CHECK_PATH,
+        "node_cidr": str(network.cidr),
+        "pod_cidr": str(network.pod_cidr),
+        "service_cidr": str(network.service_cidr),
+        "mirror_url": mirror,
+        "registries": list(naming.REGISTRIES),
+        "files": {name: {"url": file_url(mirror, name, file), "sha256": file.sha256} for name, file in files.items()},
+        "images": images(index),
+        "pause_image": index.artifact("pause").image,
+        "data_folders": [naming.OBJECT_STORE_PATH],
+        "reset_allowed": onprem.reset_allowed,
+    }
+
+
+def images(index: Index) -> list[str]:
+    """The images that every host pulls beforehand, named exactly as the pods will name them to containerd."""
+    by_tag = [index.artifact(name).image for name in naming.KUBEADM_IMAGES]
+    return by_tag + [by_digest(index.artifact(name)) for name in naming.POD_IMAGES]
+
+
+def by_digest(artifact: Artifact) -> str:
+    """registry/name@digest: where a pod names both tag and digest, containerd drops the tag."""
+    name, _, _ = artifact.image.rpartition(":")
+    return f"{name}@{artifact.digest}"

@@ -1,0 +1,56 @@
+"""Names and numbers that several parts agree on; those that a user may choose are in the environment file instead."""
+
+from __future__ import annotations
+
+from typing import Final
+
+LABELS: Final = {"app.kubernetes.io/managed-by": "isthmus"}
+"""On every Kubernetes object of the program; selectors use app.kubernetes.io/name."""
+
+REGISTRIES: Final = ("registry.k8s.io", "quay.io", "docker.io", "registry.isthmus.internal")
+"""Registries whose images nodes take from the site's mirror, under their canonical names."""
+
+MIRROR_PORT: Final = 5000
+
+NODE_FILES: Final = ("kubeadm", "kubelet", "kubectl", "etcdctl", "containerd", "containerd-shim-runc-v2", "ctr")
+"""Files that every host takes from the mirror."""
+
+KUBEADM_IMAGES: Final = (
+    "pause",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "etcd-image",
+    "coredns-image",
+)
+"""Images that every host pulls beforehand, by tag, because kubeadm's manifests name them so."""
+
+POD_IMAGES: Final = ("cilium", "cilium-operator", "coredns-image", "garage", "inference")
+"""Images that every host pulls beforehand, by digest, because our manifests name them so: a pod that has to move then
+starts at once. Training is not among them: it is large, and runs on one host."""
+
+INGRESS_NODE_PORT: Final = 30080
+"""NodePort of the inference service, to which the load balancers send what reaches the ingress address."""
+
+INGRESS_CHECK_PATH: Final = "/v2/health/ready"
+"""Answers 200 on a node that can serve; the load balancers ask it."""
+
+ALIAS: Final = "champion"
+
+OBJECT_STORE_NAMESPACE: Final = "object-store"
+WORKLOADS_NAMESPACE: Final = "workloads"
+CREDENTIALS_SECRET: Final = "object-store-credentials"
+S3_ENDPOINT: Final = "http://garage.object-store.svc.cluster.local:3900"
+S3_REGION: Final = "garage"
+S3_BUCKET: Final = "models"
+
+OBJECT_STORE_PATH: Final = "/var/lib/isthmus/object-store"
+"""Where a host keeps its replica of the object store."""
+
+MACHINE_DISKS: Final = ("/var/lib/containerd", "/var/lib/kubelet", "/var/lib/etcd", OBJECT_STORE_PATH)
+"""What of a lab machine is a disk of its own: it survives power loss, and holds what overlay cannot carry."""
+
+
+def disk_folder(mount_point: str) -> str:
+    """The name of the folder that holds a machine's disk: /var/lib/etcd -> var-lib-etcd."""
+    return mount_point.strip("/").replace("/", "-")

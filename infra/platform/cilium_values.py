@@ -1,0 +1,92 @@
+"""Cilium's settings, as values of its chart: what differs from the chart's defaults, and why."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from infra.platform.cluster import Cluster
+
+AGENT_CAPABILITIES: Final = (
+    # What the agent works with instead of being privileged. Two of the chart's own are left out: SYS_MODULE (the nodes'
+    # features are built in) and SYS_RESOURCE (a lab machine cannot give what its host does not have).
+    *("CHOWN", "KILL", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "SYS_ADMIN"),
+    *("DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID", "SYSLOG"),
+)
+
+OPERATOR_ELECTION: Final = {"lease-duration": "60s", "renew-deadline": "45s", "retry-period": "15s"}
+"""The operator is not in the path of any packet: a minute without one harms nothing, asking rarely costs nothing."""
+
+
+def values(cluster: Cluster, *, agent_image: str, operator_image: str) -> dict[str, Any]:
+    """The chart's values for a cluster."""
+    return {
+        "cluster": {"name": cluster.name, "id": cluster.id},
+        # Agents start before Services work, so they reach the API by its floating address.
+        "k8sServiceHost": cluster.api_host,
+        "k8sServicePort": cluster.api_port,
+        **_datapath(cluster.cgroup_root),
+        **_left_out(),
+        "image": {"override": agent_image, "pullPolicy": "IfNotPresent"},
+        # A changed setting reaches pods only when they start anew.
+        "rollOutCiliumPods": True,
+        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
+        "securityContext": {
+            "privileged": False,
+            "capabilities": {
+                "ciliumAgent": list(AGENT_CAPABILITIES),
+                "cleanCiliumState": ["NET_ADMIN", "SYS_ADMIN"],
+            },
+        },
+        # No limit: the kernel's maps count as the agent's memory, and grow with the memory of the host.
+        "resources": {"requests": {"cpu": "50m", "memory": "192Mi"}},
+        "cni": {
+            "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"cpu": "500m", "memory": "64Mi"}},
+            "iptablesRemoveAWSRules": False,
+        },
+        "operator": _operator(operator_image, replicas=min(2, len(cluster.workers))),
+    }
+
+
+def _datapath(cgroup_root: str) -> dict[str, Any]:
+    return {
+        # An overlay asks nothing of the site's network. GENEVE is not in every kernel; VXLAN is.
+        "routingMode": "tunnel",
+        "tunnelProtocol": "vxlan",
+        "ipam": {"mode": "kubernetes"},
+        "ipv6": {"enabled": False},
+        "kubeProxyReplacement": "true",
+        "bpf": {"masquerade": True},
+        # The hosts mount cgroup v2 themselves; the chart's own mount needs a privileged helper.
+        "cgroup": {"autoMount": {"enabled": False}, "hostRoot": cgroup_root},
+        # It rewrites the hosts' sysctls; the hosts belong to Ansible.
+        "sysctlfix": {"enabled": False},
+        # Lets a policy's ipBlock mean nodes too: the ingress' load balancers run on them.
+        "policyCIDRMatchMode": ["nodes"],
+    }
+
+
+def _left_out() -> dict[str, Any]:
+    """Parts that nothing here uses. Without Hubble and the mesh the chart makes no certificates either."""
+    return {
+        "envoy": {"enabled": False},
+        "l7Proxy": False,
+        "hubble": {"enabled": False},
+        # Every node would probe every other, all the time; the kubelets' and the load balancers' checks find faults.
+        "healthChecking": False,
+        "endpointHealthChecking": {"enabled": False},
+        # The operator would copy secrets for L7 rules, which there are none of.
+        "tls": {"secretSync": {"enabled": False}},
+    }
+
+
+def _operator(image: str, *, replicas: int) -> dict[str, Any]:
+    return {
+        "replicas": replicas,
+        "image": {"override": image, "pullPolicy": "IfNotPresent"},
+        "rollOutPods": True,
+        "prometheus": {"enabled": False},
+        # It restarts pods that started before Cilium; here none does.
+        "unmanagedPodWatcher": {"restart": False},
+        "extraArgs": [f"--leader-election-{setting}={time}" for setting, time in OPERATOR_ELECTION.items()],
+        "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+    }

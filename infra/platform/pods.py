@@ -1,0 +1,113 @@
+"""What every pod of the program has in common: how it is named, confined, bounded and spread."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Final
+
+import pulumi
+from pulumi_kubernetes import core, meta
+
+from infra.artifacts import Artifact
+from infra.environment import Resources
+from infra.naming import LABELS
+
+USER: Final = 65532
+"""Unprivileged user and group of our containers; no account of a host has it."""
+
+HOSTNAME: Final = "kubernetes.io/hostname"
+
+RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
+"""On a namespace: Kubernetes refuses any pod there that could harm its host."""
+
+
+def selector(app: str) -> dict[str, str]:
+    """The label that finds the pods of an app."""
+    return {"app.kubernetes.io/name": app}
+
+
+def metadata(
+    app: str, *, name: str | None = None, namespace: str | None = None, annotations: dict[str, str] | None = None
+) -> meta.v1.ObjectMetaArgsDict:
+    """An object's metadata, labelled as the app's; its name is the app's unless given."""
+    result: meta.v1.ObjectMetaArgsDict = {"name": name or app, "labels": selector(app) | LABELS}
+    if namespace:
+        result["namespace"] = namespace
+    if annotations:
+        result["annotations"] = annotations
+    return result
+
+
+def content_name(prefix: str, content: Any) -> str:
+    """A name that changes with the content, so that who refers to it is rolled and what ran under it runs again."""
+    text = json.dumps(content, sort_keys=True)
+    return f"{prefix}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+
+def fingerprint(*secrets: pulumi.Input[str]) -> pulumi.Output[str]:
+    """A plain mark that changes when a secret does. Secrets are long and random, so it gives nothing away."""
+    mark = pulumi.Output.all(*secrets).apply(lambda all_: hashlib.sha256("\n".join(all_).encode()).hexdigest()[:10])
+    return pulumi.Output.unsecret(mark)
+
+
+def image(artifact: Artifact) -> str:
+    """An image by name and digest: what was reviewed is what runs, whatever the tag says later."""
+    return f"{artifact.image}@{artifact.digest}"
+
+
+def unprivileged(user: int = USER) -> core.v1.PodSecurityContextArgsDict:
+    """A pod's security context: no root, the runtime's system call filter, volumes given to the pod's group."""
+    return {
+        "run_as_non_root": True,
+        "run_as_user": user,
+        "run_as_group": user,
+        "fs_group": user,
+        # Without this the kubelet walks through a whole volume at each start.
+        "fs_group_change_policy": "OnRootMismatch",
+        "seccomp_profile": {"type": "RuntimeDefault"},
+    }
+
+
+def locked() -> core.v1.SecurityContextArgsDict:
+    """A container's security context: nothing to gain, nothing to write to but its volumes."""
+    return {
+        "allow_privilege_escalation": False,
+        "read_only_root_filesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def amounts(resources: Resources) -> core.v1.ResourceRequirementsArgsDict:
+    """What a container is promised and what it may take at most."""
+    return {"requests": resources.requests.model_dump(), "limits": resources.limits.model_dump()}
+
+
+def apart(app: str) -> list[core.v1.TopologySpreadConstraintArgsDict]:
+    """Spreads a Deployment's pods over the hosts that are alive.
+
+    Each rollout is spread by itself: a new pod may start beside an old one, so that a rollout needs no spare host. Dead
+    hosts do not count: on the last host that is left, all pods may run.
+    """
+    return [
+        {
+            "max_skew": 1,
+            "topology_key": HOSTNAME,
+            "when_unsatisfiable": "DoNotSchedule",
+            "label_selector": {"match_labels": selector(app)},
+            "match_label_keys": ["pod-template-hash"],
+            "node_affinity_policy": "Honor",
+            "node_taints_policy": "Honor",
+        }
+    ]
+
+
+def scratch(name: str, size: str) -> core.v1.VolumeArgsDict:
+    """A bounded place for temporary files."""
+    return {"name": name, "empty_dir": {"size_limit": size}}
+
+
+def mounted_secret(name: str, secret: str, *keys: str) -> core.v1.VolumeArgsDict:
+    """Keys of a Secret as files that only the pod's user and group can read."""
+    items: list[core.v1.KeyToPathArgsDict] = [{"key": key, "path": key} for key in keys]
+    return {"name": name, "secret": {"secret_name": secret, "items": items, "default_mode": 0o440}}

@@ -1,0 +1,71 @@
+"""Network policy: a namespace starts with nothing allowed, and each app names what it needs."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from typing import Final
+
+import pulumi
+from pulumi_kubernetes import networking
+
+from infra.platform import pods
+
+NAMESPACE_LABEL: Final = "kubernetes.io/metadata.name"
+
+Peer = networking.v1.NetworkPolicyPeerArgsDict
+Ingress = networking.v1.NetworkPolicyIngressRuleArgsDict
+Egress = networking.v1.NetworkPolicyEgressRuleArgsDict
+
+
+def ports(*numbers: int, protocol: str = "TCP") -> list[networking.v1.NetworkPolicyPortArgsDict]:
+    """Ports of a rule."""
+    return [{"port": number, "protocol": protocol} for number in numbers]
+
+
+def app(name: str, *, within: str | None = None) -> Peer:
+    """The pods of an app, in the policy's own namespace unless another is named."""
+    peer: Peer = {"pod_selector": {"match_labels": pods.selector(name)}}
+    return {**namespace(within), **peer} if within else peer
+
+
+def namespace(name: str) -> Peer:
+    """Every pod of a namespace."""
+    return {"namespace_selector": {"match_labels": {NAMESPACE_LABEL: name}}}
+
+
+def network(cidr: IPv4Network) -> Peer:
+    """A range of addresses. Cilium counts nodes in only because its values set policyCIDRMatchMode."""
+    return {"ip_block": {"cidr": str(cidr)}}
+
+
+def to_dns() -> Egress:
+    """Lets pods ask the cluster's DNS."""
+    dns: Peer = {**namespace("kube-system"), "pod_selector": {"match_labels": {"k8s-app": "kube-dns"}}}
+    return {"to": [dns], "ports": ports(53, protocol="UDP") + ports(53)}
+
+
+def deny_all(where: str, *, opts: pulumi.ResourceOptions) -> networking.v1.NetworkPolicy:
+    """Nothing in the namespace talks or listens unless another policy allows it."""
+    return networking.v1.NetworkPolicy(
+        f"{where}-deny-all",
+        metadata=pods.metadata("deny-all", namespace=where),
+        spec={"pod_selector": {}, "policy_types": ["Ingress", "Egress"]},
+        opts=opts,
+    )
+
+
+def allow(
+    name: str, where: str, *, ingress: list[Ingress], egress: list[Egress], opts: pulumi.ResourceOptions
+) -> networking.v1.NetworkPolicy:
+    """Exactly what the pods of one app may receive and send; an empty list is nothing."""
+    return networking.v1.NetworkPolicy(
+        f"{where}-{name}",
+        metadata=pods.metadata(name, namespace=where),
+        spec={
+            "pod_selector": {"match_labels": pods.selector(name)},
+            "policy_types": ["Ingress", "Egress"],
+            "ingress": ingress,
+            "egress": egress,
+        },
+        opts=opts,
+    )

@@ -1,0 +1,216 @@
+"""Runs one playbook with ansible-runner, in a private folder that is gone afterwards.
+
+Inventory, variables and host keys go into files of mode 0600 below `work_dir`, never on a command line; what the play
+hands back is read from the folder in its variable `isthmus_outputs`. A folder that a killed run left behind is cleaned
+up, and its ansible ended, by the next run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from ansible_runner.interface import init_runner
+
+from infra.providers.isthmus import processes, ssh
+from infra.providers.isthmus.events import Recorder
+from infra.providers.isthmus.handler import ResourceError
+
+_FROM_SHELL = ("HOME", "USER", "LOGNAME", "TMPDIR", "TERM", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+"""All that a run takes from the shell that started it: its result must not depend on who runs it, and passphrases in
+the engine's environment are none of ansible's business."""
+
+_SOCKETS = "sockets"
+
+_STALE = re.compile(r"run-(?P<owner>\d+)-(?P<started>\d+)-\w+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run of a playbook. `inventory` has the structure of an ansible YAML inventory."""
+
+    folder: Path
+    playbook: str
+    inventory: dict[str, Any]
+    variables: dict[str, Any]
+    private_key: Path
+    work_dir: Path
+    timeout_s: int
+    check: bool = False
+    """Check mode: what would change, with diffs; nothing is done."""
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a run ended. `stopped` says why it was ended from outside, empty if it was not."""
+
+    succeeded: bool
+    results: dict[str, str]
+    stopped: str = ""
+
+
+def run(job: Job, recorder: Recorder) -> Outcome:
+    """Run the playbook to its end, its time limit, or until it is cancelled; events go to `recorder`."""
+    _require(job)
+    with _private_folder(job.work_dir) as folder, _sockets(folder) as sockets:
+        outputs = folder / "outputs"
+        outputs.mkdir(mode=0o700)
+        (folder / "env").mkdir(mode=0o700)
+        _write(folder / "inventory.json", json.dumps(job.inventory))
+        _write(folder / "env" / "extravars", json.dumps({**job.variables, "isthmus_outputs": str(outputs)}))
+        _write(folder / "env" / "settings", json.dumps({"suppress_output_file": True, "pexpect_timeout": 1}))
+        _write(folder / "known_hosts", ssh.known_hosts(job.inventory))
+        ours = _variables(job, folder, sockets)
+        runner = init_runner(
+            private_data_dir=str(folder),
+            project_dir=str(job.folder),
+            playbook=job.playbook,
+            inventory=str(folder / "inventory.json"),
+            envvars=ours,
+            cmdline="--check --diff" if job.check else None,
+            event_handler=recorder,
+            # Else ansible-runner takes over the signals of this process.
+            cancel_callback=lambda: False,
+            quiet=True,
+        )
+        runner.config.env = _environment(runner.config.env, ours)
+        # Ansible gets SIGTERM when the thread that waits for it dies with its process: nothing works on unattended.
+        runner.config.command = ["setpriv", "--pdeathsig", "TERM", "--", *runner.config.command]
+        with _Watch(job, recorder, folder) as watch:
+            runner.run()
+        results = {path.name: path.read_text() for path in sorted(outputs.iterdir()) if path.is_file()}
+    return Outcome(succeeded=runner.rc == 0, results=results, stopped=watch.reason)
+
+
+class _Watch(threading.Thread):
+    """Ends the run when its time is over or when it is cancelled.
+
+    A thread of its own, so that the limit holds whatever ansible-runner waits for; it would end ansible's process group
+    only, and the workers of ansible are in others.
+    """
+
+    def __init__(self, job: Job, recorder: Recorder, folder: Path) -> None:
+        super().__init__(name="watch", daemon=True)
+        self.reason = ""
+        self._job, self._recorder, self._folder = job, recorder, folder
+        self._over = threading.Event()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._over.set()
+        self.join()
+
+    def run(self) -> None:
+        """Look twice a second."""
+        known = False
+        while not self._over.wait(0.5):
+            pid = processes.find(str(self._folder))
+            if pid is None:
+                continue  # not begun, or ended by itself a moment ago: then its own verdict counts
+            if not known:
+                (self._folder / "ansible.pid").write_text(f"{pid} {processes.start_time(pid)}")
+                known = True
+            if self._job.cancelled.is_set():
+                self.reason = "it was cancelled"
+            elif self._recorder.elapsed > self._job.timeout_s:
+                self.reason = f"it took longer than its limit of {self._job.timeout_s} s (timeout_s)"
+            if self.reason:
+                processes.stop(pid)
+                return
+
+
+def _require(job: Job) -> None:
+    if job.cancelled.is_set():
+        raise ResourceError(f"playbook {job.playbook} was not started: the operation was cancelled")
+    if not (job.folder / job.playbook).is_file():
+        raise ResourceError(f"playbook {job.playbook} does not exist in {job.folder}")
+    if any(ssh.over_ssh(host) for host in ssh.hosts(job.inventory).values()) and not job.private_key.is_file():
+        raise ResourceError(f"the ssh key {job.private_key} does not exist; run: make up, which generates it")
+
+
+def _write(path: Path, text: str) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+
+
+@contextlib.contextmanager
+def _private_folder(work_dir: Path) -> Iterator[Path]:
+    work_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _clean_up(work_dir)
+    owner = os.getpid()
+    folder = Path(tempfile.mkdtemp(prefix=f"run-{owner}-{processes.start_time(owner)}-", dir=work_dir))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _sockets(run_folder: Path) -> Iterator[Path]:
+    # Not below work_dir: the path of a socket holds 107 characters at most. The link is for the clean-up.
+    folder = Path(tempfile.mkdtemp(prefix="isthmus-ssh-"))
+    (run_folder / _SOCKETS).symlink_to(folder)
+    try:
+        yield folder
+    finally:
+        _remove_sockets(folder)
+
+
+def _remove_sockets(folder: Path) -> None:
+    ssh.close_connections(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clean_up(work_dir: Path) -> None:
+    """Remove what runs of dead processes left behind; end an ansible that outlived its provider."""
+    for folder in work_dir.glob("run-*"):
+        found = _STALE.fullmatch(folder.name)
+        if found is None or processes.start_time(int(found["owner"])) == int(found["started"]):
+            continue
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            pid, started = (int(part) for part in (folder / "ansible.pid").read_text().split())
+            if processes.start_time(pid) == started:
+                processes.stop(pid)
+        if (folder / _SOCKETS).is_symlink():
+            _remove_sockets((folder / _SOCKETS).resolve())
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _variables(job: Job, folder: Path, sockets: Path) -> dict[str, str]:
+    """Settings of ansible that belong to this run; all others stand in the ansible.cfg of the project's folder."""
+    settings = {
+        "ANSIBLE_HOST_KEY_CHECKING": "True",
+        "ANSIBLE_SSH_COMMON_ARGS": ssh.options(folder / "known_hosts"),
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(sockets),
+        "ANSIBLE_PRIVATE_KEY_FILE": str(job.private_key),
+        "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
+        "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(job.work_dir / "facts"),
+        "ANSIBLE_NOCOLOR": "1",
+        "LC_ALL": "C.UTF-8",
+        # The playbook and what it delegates to localhost run with this program's own Python.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+    }
+    config = job.folder / "ansible.cfg"
+    return {**settings, **({"ANSIBLE_CONFIG": str(config)} if config.is_file() else {})}
+
+
+def _environment(prepared: dict[str, str], ours: dict[str, str]) -> dict[str, str]:
+    """What ansible-runner added, our settings, and the few names that come from the shell."""
+    added = {name: value for name, value in prepared.items() if os.environ.get(name) != value}
+    added.pop("ORIGINAL_STDOUT_CALLBACK", None)
+    shell = {name: value for name, value in os.environ.items() if name.upper() in _FROM_SHELL}
+    return {**shell, **added, **ours}

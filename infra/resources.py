@@ -1,0 +1,152 @@
+"""The resources of the own provider `isthmus`, as the program sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pulumi
+
+
+class Network(pulumi.CustomResource):
+    """The lab's bridge and the site's mirror on it."""
+
+    name: pulumi.Output[str]
+    bridge: pulumi.Output[str]
+    mirror_url: pulumi.Output[str]
+    status: pulumi.Output[str]
+
+    def __init__(
+        self,
+        resource_name: str,
+        *,
+        name: pulumi.Input[str],
+        cidr: pulumi.Input[str],
+        gateway: pulumi.Input[str],
+        mirror_address: pulumi.Input[str],
+        registry_binary: pulumi.Input[str],
+        registry_storage: pulumi.Input[str],
+        image: pulumi.Input[str],
+        image_digest: pulumi.Input[str],
+        checkout: pulumi.Input[str],
+        environment: pulumi.Input[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """An empty `registry_binary` gives a network without a mirror. `image` is the path of the machine's tar."""
+        inputs = {
+            "name": name,
+            "cidr": cidr,
+            "gateway": gateway,
+            "mirror_address": mirror_address,
+            "registry_binary": registry_binary,
+            "registry_storage": registry_storage,
+            "image": image,
+            "image_digest": image_digest,
+            "checkout": checkout,
+            "environment": environment,
+        }
+        outputs = {"bridge": None, "mirror_url": None, "status": None}
+        super().__init__("isthmus:lab:Network", resource_name, {**inputs, **outputs}, opts)
+
+
+class Machine(pulumi.CustomResource):
+    """A lab machine that answers ssh."""
+
+    hostname: pulumi.Output[str]
+    address: pulumi.Output[str]
+    host_key: pulumi.Output[str]
+    container_id: pulumi.Output[str]
+    status: pulumi.Output[str]
+
+    def __init__(
+        self,
+        resource_name: str,
+        *,
+        hostname: pulumi.Input[str],
+        network: pulumi.Input[str],
+        address: pulumi.Input[str],
+        image: pulumi.Input[str],
+        image_digest: pulumi.Input[str],
+        authorized_key: pulumi.Input[str],
+        disks: pulumi.Input[Mapping[str, pulumi.Input[str]]],
+        checkout: pulumi.Input[str],
+        environment: pulumi.Input[str],
+        mac: pulumi.Input[str] | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """`disks` maps a mount point in the machine to a folder of the host, which the machine's end removes."""
+        inputs = {
+            "hostname": hostname,
+            "network": network,
+            "address": address,
+            "mac": mac,
+            "image": image,
+            "image_digest": image_digest,
+            "authorized_key": authorized_key,
+            "disks": disks,
+            "checkout": checkout,
+            "environment": environment,
+        }
+        outputs = {"host_key": None, "container_id": None, "status": None}
+        super().__init__("isthmus:lab:Machine", resource_name, {**inputs, **outputs}, opts)
+
+
+class RandomSecret(pulumi.CustomResource):
+    """A random value in hex, made once."""
+
+    value: pulumi.Output[str]
+
+    def __init__(
+        self,
+        resource_name: str,
+        *,
+        bytes: pulumi.Input[int],
+        prefix: pulumi.Input[str] = "",
+        keepers: pulumi.Input[Mapping[str, Any]] | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """`bytes` of randomness, so twice as many digits, after `prefix`; new `keepers` give a new value."""
+        inputs = {"bytes": bytes, "prefix": prefix, "keepers": keepers or {}}
+        super().__init__("isthmus:secret:RandomSecret", resource_name, {**inputs, "value": None}, opts)
+
+
+class Playbook(pulumi.CustomResource):
+    """An ansible playbook's run, kept up to date with its inventory, variables and roles."""
+
+    results: pulumi.Output[dict[str, str]]
+    summary: pulumi.Output[str]
+
+    def __init__(
+        self,
+        resource_name: str,
+        *,
+        playbook: pulumi.Input[str],
+        folder: pulumi.Input[str],
+        inventory: pulumi.Input[Mapping[str, Any]],
+        variables: pulumi.Input[Mapping[str, Any]],
+        roles_digest: pulumi.Input[str],
+        outputs: pulumi.Input[Sequence[str]],
+        private_key_path: pulumi.Input[str],
+        work_dir: pulumi.Input[str],
+        timeout_s: pulumi.Input[int],
+        check_on_diff: pulumi.Input[bool],
+        reset_allowed: pulumi.Input[bool],
+        reset_playbook: pulumi.Input[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """`results` (secret) holds what the playbook wrote for each name in `outputs`."""
+        inputs = {
+            "playbook": playbook,
+            "folder": folder,
+            "inventory": inventory,
+            "variables": variables,
+            "roles_digest": roles_digest,
+            "outputs": outputs,
+            "private_key_path": private_key_path,
+            "work_dir": work_dir,
+            "timeout_s": timeout_s,
+            "check_on_diff": check_on_diff,
+            "reset_allowed": reset_allowed,
+            "reset_playbook": reset_playbook,
+        }
+        super().__init__("isthmus:ansible:Playbook", resource_name, {**inputs, "results": None, "summary": None}, opts)

@@ -1,0 +1,95 @@
+"""The commands behind the Makefile."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from ops.console import run_reporting
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(prog="ops/isthmus", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True)
+
+    def command(name: str, text: str, *, environment: bool = True) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        if environment:
+            sub.add_argument("--env", default="local", help="environments/<env>.yaml (default: local)")
+        return sub
+
+    command("up", "build the environment and wait until it answers")
+    command("test", "every test").add_argument("args", nargs="*", help="passed on to pytest")
+    command("check", "lint, types, unit tests", environment=False)
+    preview = command("preview", "what `up` would change")
+    preview.add_argument("--hosts", action="store_true", help="add the hosts' check-mode diff")
+    preview.add_argument("args", nargs="*", help="passed on to `pulumi preview`")
+    command("status", "the state of every part")
+    command("down", "take the lab down").add_argument("--all", action="store_true", help="the lab of any checkout")
+    command("env", "shell exports").add_argument("--site", default="onprem", choices=["onprem"])
+    machine = command("machine", "a fault by hand")
+    machine.add_argument("name", help="a machine's name, such as onprem-2")
+    machine.add_argument("do", help="power-off, power-on, freeze, thaw or reboot")
+    predict = command("predict", "send a real digit to the served model")
+    predict.add_argument("--site", default="onprem", choices=["onprem"])
+    predict.add_argument("--index", type=int, help="which held-out digit (default: one at random)")
+    command("bench", "the benchmarks").add_argument("only", nargs="*", help="benchmarks to run (default: all)")
+    mirror = command("mirror", "the site mirror", environment=False)
+    mirror.add_argument("args", nargs=argparse.REMAINDER, help="sync, list or verify; --help says more")
+    return top
+
+
+def main() -> int:
+    """Runs one command; imports only what it needs, so that each starts fast."""
+    args = parser().parse_args()
+    match args.command:
+        case "up":
+            from ops.up import up
+
+            return up(args.env)
+        case "test":
+            from ops.testing import test
+
+            return test(args.env, args.args)
+        case "check":
+            from ops.testing import check
+
+            return check()
+        case "preview":
+            from ops.preview import preview
+
+            return preview(args.env, args.hosts, args.args)
+        case "status":
+            from ops.status import status
+
+            return status(args.env)
+        case "down":
+            from ops.down import down
+
+            return down(args.env, everyone=args.all)
+        case "env":
+            from ops.env import exports
+
+            return exports(args.env, args.site)
+        case "machine":
+            from ops.machine import machine
+
+            return machine(args.env, args.name, args.do)
+        case "predict":
+            from ops.ask import ask
+
+            return ask(args.env, args.site, args.index)
+        case "bench":
+            from ops.bench.__main__ import bench
+
+            return bench(args.env, args.only)
+        case "mirror":
+            from ops.mirror.cli import main as mirror
+
+            return mirror(args.args)
+    raise AssertionError(args.command)
+
+
+if __name__ == "__main__":
+    sys.exit(run_reporting(main))

@@ -1,0 +1,38 @@
+"""`make bench`: runs the benchmarks, writes .state/bench.json and prints a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.table import Table
+
+from infra.paths import STATE
+from ops.bench import idle, inference, repeat
+from ops.console import Failure, say
+
+Figures = dict[str, float]
+BENCHMARKS: dict[str, Callable[[str], Figures]] = {
+    "repeat": repeat.measure,
+    "idle": idle.measure,
+    "inference": lambda _environment: inference.measure(),
+}
+
+
+def bench(environment: str, only: list[str]) -> int:
+    """Runs all benchmarks, or those named; figures of those not run are kept from before."""
+    if unknown := sorted(set(only) - set(BENCHMARKS)):
+        raise Failure(f"no benchmark {', '.join(unknown)}", fix=f"there are {', '.join(BENCHMARKS)}")
+    path = STATE / "bench.json"
+    figures: dict[str, Figures] = json.loads(path.read_text()) if path.exists() else {}
+    for name in only or BENCHMARKS:
+        say(f"==> bench {name}")
+        figures[name] = BENCHMARKS[name](environment)
+        path.write_text(json.dumps(figures, indent=1))
+    table = Table("benchmark", "figure", "value")
+    for name, values in figures.items():
+        for figure, value in values.items():
+            table.add_row(name, figure, f"{value:.3f}")
+    Console().print(table)
+    return 0

@@ -1,0 +1,39 @@
+"""`make down`: the lab goes, and leaves nothing behind on the machine that ran it."""
+
+from __future__ import annotations
+
+import shutil
+
+from infra.paths import ROOT, state
+from infra.providers.isthmus import lab
+from ops import footprint, lock
+from ops.console import Failure, Phases, say
+from ops.up import load
+
+
+def down(environment: str, *, everyone: bool = False) -> int:
+    """Removes machines, bridge, rules, cgroups and state; says what is left over, if anything."""
+    if not everyone and load(environment).onprem.provisioner != "lab":
+        raise Failure(
+            f"{environment} is built on real hosts: `make down` takes down labs only",
+            fix=f"`pulumi destroy --stack {environment}`, which asks first and keeps what is protected",
+        )
+    phases = Phases()
+    with lock.held(environment):
+        with phases.phase("lab"):
+            left = lab.remove_lab(None if everyone else str(ROOT), None if everyone else environment)
+        left += footprint.leftovers(environment)
+        folder = state(environment)
+        for name in ("pulumi", "machines", "ansible", "kubeconfig-onprem.yaml"):
+            path = folder / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    if left:
+        raise Failure(
+            f"the lab is down, but the machine differs from before it: {'; '.join(left[:20])}",
+            fix="if another program made these, all is well; if not, remove them by hand and report it",
+        )
+    say(f"{environment} is down; nothing is left behind")
+    return 0

@@ -1,0 +1,126 @@
+"""The Pulumi engine as the commands use it: its settings, its stack, and its output as progress."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from infra.paths import BIN, CACHE, ROOT, state
+from ops.console import Failure, Phases
+
+_RESOURCE_LINE = re.compile(r"^\s*([+~\-@>xi]{1,2}|\+-|\+\+|--)\s+(\S+:\S+)\s+(\S+)\s+(.*)$")
+_ALWAYS = re.compile(r"error|warning|Diagnostics|stand-in", re.IGNORECASE)
+
+
+def passphrase_file(environment: str) -> Path:
+    """The file that holds the passphrase of the local stack's secrets; made once, for the owner's eyes only."""
+    path = state(environment) / "passphrase"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(32))
+    return path
+
+
+def variables(environment: str) -> dict[str, str]:
+    """What the engine, and a person's own `pulumi`, `kubectl` and `ansible`, need in their environment."""
+    backend = state(environment) / "pulumi"
+    backend.mkdir(parents=True, exist_ok=True)
+    return {
+        "PATH": f"{ROOT / '.venv' / 'bin'}:{BIN}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "PULUMI_HOME": str(CACHE / "pulumi"),
+        "PULUMI_BACKEND_URL": f"file://{backend}",
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase_file(environment)),
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "ANSIBLE_CONFIG": str(ROOT / "ansible" / "ansible.cfg"),
+    }
+
+
+def pulumi(environment: str, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Runs the engine quietly and returns what it printed."""
+    done = subprocess.run(
+        ["pulumi", *args, "--non-interactive"],
+        cwd=ROOT,
+        env={**os.environ, **variables(environment)},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    if check and done.returncode:
+        raise Failure(
+            f"pulumi {' '.join(args)} failed: {(done.stderr or done.stdout).strip()[-600:]}",
+            fix="mend the cause that it names and run the same command again",
+        )
+    return done
+
+
+def select_stack(environment: str) -> None:
+    """Makes the environment's stack the current one, creating it on the first run."""
+    pulumi(environment, "stack", "select", "--create", "--secrets-provider", "passphrase", environment)
+
+
+def settle(environment: str, phases: Phases) -> None:
+    """Clears what a killed run left: the engine's lock, and operations whose end it never saw.
+
+    The caller holds this environment's lock, so no other run of this checkout is alive. Every resource of ours takes
+    over what it finds half made, so a create of unknown outcome is simply done again.
+    """
+    locks = state(environment) / "pulumi" / ".pulumi" / "locks"
+    if any(path.is_file() for path in locks.rglob("*.json")):
+        phases.step("an earlier run was killed: clearing its lock")
+        pulumi(environment, "cancel", "--yes", "--stack", environment)
+    snapshot = json.loads(pulumi(environment, "stack", "export").stdout)
+    pending = (snapshot.get("deployment") or {}).pop("pending_operations", None) or []
+    if not pending:
+        return
+    phases.step(f"an earlier run left {len(pending)} operations unfinished: they are done again")
+    path = state(environment) / "settled.json"
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(snapshot))
+    try:
+        pulumi(environment, "stack", "import", "--file", str(path))
+    finally:
+        path.unlink()
+
+
+def drive(environment: str, args: Iterable[str], phases: Phases, log: Path, extra: dict[str, str] | None = None) -> int:
+    """Runs a long engine command, logs all it says, shows its resources as they finish; returns its status."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = ["pulumi", *args, "--non-interactive", "--color", "never"]
+    with log.open("w") as sink:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **variables(environment), **(extra or {})},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                sink.write(line)
+                sink.flush()
+                if text := _worth_showing(line):
+                    phases.step(text)
+        except KeyboardInterrupt:
+            # The engine got the signal too: it finishes what runs, saves its state and ends.
+            process.send_signal(signal.SIGINT)
+            process.wait()
+            raise
+        return process.wait()
+
+
+def _worth_showing(line: str) -> str | None:
+    """The part of an engine's line that a person wants to see while it works; None for the rest."""
+    if match := _RESOURCE_LINE.match(line):
+        sign, kind, name, rest = match.groups()
+        return f"{sign} {kind.rsplit(':', 1)[-1]} {name} {rest.strip()}"
+    return line.strip() if _ALWAYS.search(line) else None

@@ -1,0 +1,87 @@
+"""What a lab may leave on the machine that runs it: taken before the lab and compared after it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+from infra.paths import state
+
+SYSCTLS = (
+    "fs/inotify/max_user_instances",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "kernel/timer_migration",
+    "kernel/unprivileged_bpf_disabled",
+    "net/bridge/bridge-nf-call-iptables",
+    "net/ipv4/ip_forward",
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+)
+
+
+def take() -> dict[str, list[str]]:
+    """Links, firewall rules, cgroups and sysctls of this machine, each as sorted lines."""
+    cgroup = Path("/sys/fs/cgroup")
+    return {
+        "links": _lines("ip", "-o", "-br", "link", cut=1),
+        "iptables": _rules(),
+        "nft tables": _lines("nft", "list", "tables"),
+        "mounts": _lines("findmnt", "-rn", "-o", "TARGET"),
+        "cgroups": sorted(str(path.relative_to(cgroup)) for path in cgroup.rglob("*") if path.is_dir()),
+        "sysctls": [f"{name}={_sysctl(name)}" for name in SYSCTLS],
+    }
+
+
+def remember(environment: str) -> None:
+    """Keeps the footprint of the machine without its lab; a lab that is there already is not part of it."""
+    path = _file(environment)
+    if not path.exists():
+        path.write_text(json.dumps(take(), indent=1))
+
+
+def leftovers(environment: str) -> list[str]:
+    """What differs from before the lab, as lines such as `links: + podman3`; forgets the old footprint."""
+    path = _file(environment)
+    if not path.exists():
+        return []
+    before, after = json.loads(path.read_text()), take()
+    path.unlink()
+    return compare(before, after)
+
+
+def compare(before: dict[str, list[str]], after: dict[str, list[str]]) -> list[str]:
+    """The lines that came and went between two footprints."""
+    found = []
+    for part, lines in after.items():
+        found += [f"{part}: + {line}" for line in sorted(set(lines) - set(before[part]))]
+        found += [f"{part}: - {line}" for line in sorted(set(before[part]) - set(lines))]
+    return found
+
+
+def _file(environment: str) -> Path:
+    return state(environment) / "footprint.json"
+
+
+def _sysctl(name: str) -> str:
+    path = Path("/proc/sys") / name
+    return path.read_text().strip() if path.exists() else "absent"
+
+
+def _lines(*command: str, cut: int | None = None) -> list[str]:
+    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    return sorted(line.split()[0] if cut else line for line in done.stdout.splitlines() if line)
+
+
+def _rules() -> list[str]:
+    """iptables' rules and own chains, without counters, comments and the names of its built-in tables and chains."""
+    found = []
+    for line in _lines("iptables-save"):
+        if line.startswith(":"):
+            chain, policy, _ = line.split()
+            if policy == "-":
+                found.append(chain)
+        elif not line.startswith(("#", "*", "COMMIT")):
+            found.append(line)
+    return found

@@ -1,0 +1,60 @@
+"""`make check` and `make test`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from infra.paths import ROOT, state
+from ops import engine, up
+from ops.console import Failure, Phases
+
+CHECKS = {
+    "format": ["ruff", "format", "--check", "."],
+    "lint": ["ruff", "check", "."],
+    "types": ["mypy", "infra", "ops"],
+    "yaml": ["yamllint", "--strict", "ansible", "environments", "mirror"],
+    "ansible": ["ansible-lint", "--offline", "--profile", "production"],
+    "unit tests": [
+        *(
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-m",
+            "not machine and not apiserver and not lab and not e2e and not unproven",
+        ),
+        *("-n", "2"),
+    ],
+}
+
+
+def check() -> int:
+    """Lint, types and unit tests: everything that needs no lab."""
+    phases = Phases()
+    for name, command in CHECKS.items():
+        with phases.phase(name):
+            # ansible-lint finds our collection through the ansible.cfg of the folder that it runs in
+            folder = ROOT / "ansible" if name == "ansible" else ROOT
+            if subprocess.run(command, cwd=folder, check=False).returncode:
+                raise Failure(f"make check: {name} found faults", fix="mend what is listed above")
+    print(phases.table())
+    return 0
+
+
+NOT_YET = "not unproven and not machine and not apiserver"
+"""What `make test` leaves out for now, as the README's limits say: `make test ARGS="-m machine"` runs such a tier."""
+
+
+def test(environment: str, args: list[str]) -> int:
+    """The tests against the running environment, which is brought up first if it is not, and all unit tests."""
+    if not (state(environment) / "kubeconfig-onprem.yaml").exists():
+        up.up(environment)
+    settings = {**os.environ, **engine.variables(environment), "ISTHMUS_ENV": environment}
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "--durations=15", *(args or ["-m", NOT_YET])],
+        cwd=ROOT,
+        env=settings,
+        check=False,
+    ).returncode

@@ -1,0 +1,116 @@
+"""`make up`: from whatever the machine has to an environment that answers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import httpx
+
+from infra import environment as environments
+from infra.paths import ROOT, state
+from ops import bootstrap, engine, footprint, lock
+from ops.console import Failure, Phases, say
+from ops.mirror import sync
+
+
+def up(environment: str) -> int:
+    """Sets up, fills the mirror, runs the engine, waits until every workload answers, prints endpoints and times."""
+    settings = load(environment)
+    phases = Phases()
+    with lock.held(environment):
+        with phases.phase("tools"):
+            bootstrap.ensure()
+        with phases.phase("mirror"):
+            sync.sync()
+        prepare(environment)
+        footprint.remember(environment)
+        with phases.phase("pulumi up"):
+            apply(environment, phases)
+        outputs = save_outputs(environment)
+        with phases.phase("answers"):
+            wait_until_it_answers(outputs["ingress_url"], settings.workloads.inference.model)
+    say(f"\n{environment} is up:")
+    say(f"    API      {outputs['api_endpoint']}")
+    say(f"    ingress  {outputs['ingress_url']}")
+    say(phases.table())
+    say('\nNext: make predict; make status; eval "$(make -s env)" for your own kubectl')
+    return 0
+
+
+def load(environment: str) -> environments.Environment:
+    """The checked environment file; a fault in it ends the command before anything is touched."""
+    path = ROOT / "environments" / f"{environment}.yaml"
+    try:
+        return environments.load(path)
+    except environments.InvalidEnvironment as fault:
+        raise Failure(
+            f"the environment file is refused:\n{fault}\n", fix="mend the lines above; nothing was touched"
+        ) from None
+
+
+def prepare(environment: str) -> None:
+    """The stack and the key with which Ansible reaches the hosts; both are made once and stay in `.state`."""
+    ssh_key(environment)
+    engine.select_stack(environment)
+
+
+def ssh_key(environment: str) -> Path:
+    """The private key for the hosts of this environment."""
+    key = state(environment) / "ssh" / "id_ed25519"
+    if not key.exists():
+        key.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"isthmus-{environment}", "-f", str(key)], check=True
+        )
+    return key
+
+
+def apply(environment: str, phases: Phases) -> None:
+    """Runs `pulumi up`, continuing what an earlier run left."""
+    engine.settle(environment, phases)
+    log = state(environment) / "logs" / "up.log"
+    arguments = ["up", "--yes", "--skip-preview", "--stack", environment, "--suppress-outputs"]
+    if engine.drive(environment, arguments, phases, log):
+        raise Failure(
+            f"`pulumi up` of {environment} did not finish: {first_error(log)}",
+            log=log,
+            fix="mend the cause that it names and run `make up` again: it continues from here",
+        )
+
+
+def first_error(log: Path) -> str:
+    """The first line in which the engine says what went wrong."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+    return next((line for line in lines if line.startswith(("error:", "panic:"))), "see the log")
+
+
+def save_outputs(environment: str) -> dict[str, str]:
+    """Reads the stack's outputs; the kubeconfig goes to a file that only its owner can read."""
+    shown = engine.pulumi(environment, "stack", "output", "--json", "--show-secrets", "--stack", environment)
+    outputs = json.loads(shown.stdout)
+    path = state(environment) / "kubeconfig-onprem.yaml"
+    path.touch(mode=0o600)
+    path.write_text(outputs.pop("kubeconfig"))
+    return outputs
+
+
+def wait_until_it_answers(url: str, model: str, seconds: float = 120) -> None:
+    """Waits until the model answers through the ingress address, as a client sees it."""
+    deadline = time.monotonic() + seconds
+    answer = "no connection"
+    while time.monotonic() < deadline:
+        try:
+            response = httpx.get(f"{url}/v2/models/{model}/ready", timeout=2)
+            if response.status_code == 200:
+                return
+            answer = f"HTTP {response.status_code}"
+        except httpx.HTTPError as fault:
+            answer = str(fault)
+        time.sleep(0.5)
+    raise Failure(
+        f"model {model} does not answer at {url} within {seconds:.0f} s ({answer})",
+        fix="`make status` shows which part is not ready",
+    )

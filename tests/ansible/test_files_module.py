@@ -1,0 +1,87 @@
+"""The module isthmus.host.files, run as Ansible runs it: a process of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.ansible.conftest import COLLECTION
+
+MODULE = COLLECTION / "modules" / "files.py"
+
+
+def _run(*files: dict[str, Any], check: bool = False) -> dict[str, Any]:
+    arguments = {
+        "files": list(files),
+        "_ansible_check_mode": check,
+        "_ansible_diff": True,
+        "_ansible_remote_tmp": "/tmp",
+    }
+    stdin = json.dumps({"ANSIBLE_MODULE_ARGS": arguments})
+    program = (
+        "import sys, runpy; from ansible.module_utils.testing import patch_module_args; import json\n"
+        "arguments = json.load(sys.stdin)['ANSIBLE_MODULE_ARGS']\n"
+        f"with patch_module_args(arguments): runpy.run_path({str(MODULE)!r}, run_name='__main__')"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], input=stdin, capture_output=True, text=True, check=False)
+    assert answer.stdout, answer.stderr
+    result: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])
+    return result
+
+
+def test_a_file_is_made_with_its_folders_once(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "file"
+    file = {"dest": str(path), "content": "text\n", "mode": "0600"}
+
+    assert _run(file)["changed_files"] == [str(path)]
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("text\n", 0o600)
+    assert _run(file)["changed"] is False
+
+
+def test_check_mode_tells_and_does_nothing_also_where_the_folder_is_missing(tmp_path: Path) -> None:
+    result = _run({"dest": str(tmp_path / "no" / "file"), "content": "text"}, check=True)
+
+    assert result["changed"] is True
+    assert result["diff"][0]["after"] == "text"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_mode_alone_is_put_right(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("text")
+    path.chmod(0o666)
+
+    assert _run({"dest": str(path), "content": "text"})["changed"] is True
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_when_one_file_is_refused_none_is_touched(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    bad.write_text("old")
+    result = _run(
+        {"dest": str(good), "content": "new"}, {"dest": str(bad), "content": "new", "validate": "/bin/false %s"}
+    )
+
+    assert result["failed"] is True
+    assert "would not be valid" in result["msg"]
+    assert [path.name for path in tmp_path.iterdir()] == ["bad"]
+    assert bad.read_text() == "old"
+
+
+def test_a_download_is_held_to_its_sum(tmp_path: Path) -> None:
+    source, path = tmp_path / "source", tmp_path / "file"
+    source.write_bytes(b"binary")
+    right = hashlib.sha256(b"binary").hexdigest()
+    file = {"dest": str(path), "url": source.as_uri(), "sha256": right, "mode": "0755"}
+
+    refused = _run(file | {"sha256": "0" * 64})
+    assert refused["failed"] is True
+    assert right in refused["msg"]
+    assert not path.exists()
+    assert _run(file)["changed"] is True
+    assert path.read_bytes() == b"binary"
+    assert _run(file)["changed"] is False

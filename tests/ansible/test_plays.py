@@ -1,0 +1,31 @@
+"""Ansible itself reads every play without complaint."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.ansible.conftest import ANSIBLE
+
+
+@pytest.mark.parametrize("play", ["preflight.yml", "site.yml", "reset.yml"])
+def test_a_play_is_valid(play: str, tmp_path: Path) -> None:
+    environment = os.environ | {"ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"), "ANSIBLE_LOCAL_TEMP": str(tmp_path)}
+    inventory = tmp_path / "hosts.json"
+    names = ("control_plane", "worker", "load_balancer")
+    inventory.write_text(json.dumps({"all": {"children": {name: {"hosts": {"one": {}}} for name in names}}}))
+    program = Path(sys.executable).parent / "ansible-playbook"
+    answer = subprocess.run(
+        [program, "--syntax-check", "-i", inventory, ANSIBLE / play],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert "WARNING" not in answer.stderr, answer.stderr

@@ -1,0 +1,201 @@
+"""What the templates render to, read back by a parser of its format."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.ansible.conftest import HOSTS
+
+Render = Callable[..., str]
+
+LOAD_BALANCER: dict[str, Any] = {
+    "load_balancer_api_address": "10.0.0.100",
+    "load_balancer_api_servers": HOSTS,
+    "load_balancer_ingress_address": "10.0.0.101",
+    "load_balancer_ingress_servers": HOSTS,
+    "load_balancer_ingress_check_path": "/v2/health/ready",
+    "load_balancer_holders": HOSTS,
+}
+CONTROL_PLANE: dict[str, Any] = {
+    "kubeadm_control_plane_hosts": HOSTS,
+    "kubeadm_control_plane_cluster_name": "onprem",
+    "kubeadm_control_plane_api_address": "10.0.0.100",
+    "__kubeadm_control_plane_state": {"stdout_lines": []},
+}
+
+
+def _documents(text: str) -> dict[str, Any]:
+    return {document["kind"]: document for document in yaml.safe_load_all(text)}
+
+
+def _flags(component: dict[str, Any]) -> dict[str, str]:
+    return {argument["name"]: argument["value"] for argument in component["extraArgs"]}
+
+
+def test_containerd_reads_mirrors_and_follows_what_the_host_can(render: Render) -> None:
+    text = render("containerd", "config.toml.j2", containerd_restrict_oom_score_adj=True, containerd_apparmor=False)
+    plugins = tomllib.loads(text)["plugins"]
+
+    assert plugins["io.containerd.cri.v1.images"]["registry"]["config_path"] == "/etc/containerd/certs.d"
+    runtime = plugins["io.containerd.cri.v1.runtime"]
+    assert (runtime["restrict_oom_score_adj"], runtime["disable_apparmor"]) == (True, True)
+    assert runtime["cni"]["bin_dirs"] == ["/opt/cni/bin", "/usr/lib/cni"]
+
+
+def test_a_registry_is_looked_for_in_the_mirror_under_its_own_name(render: Render) -> None:
+    text = render(
+        "registry_trust", "hosts.toml.j2", registry_trust_mirror_url="http://10.0.0.2:5000", registry="quay.io"
+    )
+    hosts = tomllib.loads(text)["host"]
+
+    assert list(hosts) == ["http://10.0.0.2:5000/v2/quay.io"]
+    assert hosts["http://10.0.0.2:5000/v2/quay.io"]["override_path"] is True
+
+
+def test_haproxy_offers_each_server_on_both_addresses(render: Render) -> None:
+    text = render("load_balancer", "haproxy.cfg.j2", **LOAD_BALANCER)
+
+    for name, address in HOSTS.items():
+        assert re.search(rf"server {name} {address}:6443 check check-ssl", text)
+        assert re.search(rf"server {name} {address}:30080 check", text)
+    assert "bind 10.0.0.101:80" in text
+
+
+@pytest.mark.skipif(not shutil.which("haproxy"), reason="haproxy is not installed here; the role validates on the host")
+def test_haproxy_accepts_its_configuration(render: Render, tmp_path: Path) -> None:
+    config = tmp_path / "haproxy.cfg"
+    config.write_text(render("load_balancer", "haproxy.cfg.j2", **LOAD_BALANCER))
+    answer = subprocess.run(["haproxy", "-c", "-q", "-f", str(config)], capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_the_two_addresses_prefer_different_hosts_and_a_lame_host_falls_below_all(render: Render) -> None:
+    priorities = {}
+    for host in HOSTS:
+        text = render("load_balancer", "keepalived.conf.j2", host=host, **LOAD_BALANCER)
+        priorities[host] = [int(number) for number in re.findall(r"^  priority (\d+)$", text, re.MULTILINE)]
+        peers = re.findall(r"^    (10\.0\.0\.1\d)$", text, re.MULTILINE)
+        assert sorted(peers) == sorted(2 * [address for name, address in HOSTS.items() if name != host])
+        assert text.count("{") == text.count("}")
+
+    for service in (0, 1):
+        values = [priorities[host][service] for host in HOSTS]
+        assert len(set(values)) == len(HOSTS), "equal priorities leave the holder to chance"
+        assert max(values) - 40 < min(values), "a host without a server must lose against each with one"
+    best = [max((priorities[host][service], host) for host in HOSTS)[1] for service in (0, 1)]
+    assert best == ["one", "two"], "one loss would take both addresses"
+
+
+def test_a_load_balancer_alone_has_nobody_to_tell(render: Render) -> None:
+    alone = LOAD_BALANCER | {"load_balancer_holders": {"one": HOSTS["one"]}}
+    assert "unicast" not in render("load_balancer", "keepalived.conf.j2", **alone)
+
+
+def test_the_control_plane_is_encrypted_audited_and_reachable_under_every_address(render: Render) -> None:
+    documents = _documents(render("kubeadm_control_plane", "init.yaml.j2", **CONTROL_PLANE))
+    cluster = documents["ClusterConfiguration"]
+
+    assert cluster["controlPlaneEndpoint"] == "10.0.0.100:8443"
+    assert {"10.0.0.100", "127.0.0.1", *HOSTS, *HOSTS.values()} <= set(cluster["apiServer"]["certSANs"])
+    flags = _flags(cluster["apiServer"])
+    mounted = [volume["hostPath"] for volume in cluster["apiServer"]["extraVolumes"]]
+    for flag in ("encryption-provider-config", "audit-policy-file", "audit-log-path"):
+        assert any(flags[flag].startswith(folder + "/") for folder in mounted), f"{flag} is not mounted"
+    assert documents["InitConfiguration"]["nodeRegistration"]["taints"] == []
+    assert documents["InitConfiguration"]["nodeRegistration"]["ignorePreflightErrors"] == []
+
+
+def test_leaders_renew_in_time(render: Render) -> None:
+    cluster = _documents(render("kubeadm_control_plane", "init.yaml.j2", **CONTROL_PLANE))["ClusterConfiguration"]
+    for component in ("controllerManager", "scheduler"):
+        flags = _flags(cluster[component])
+        lease, deadline, retry = (
+            int(flags[f"leader-elect-{name}"].removesuffix("s"))
+            for name in ("lease-duration", "renew-deadline", "retry-period")
+        )
+        assert lease > deadline > 1.2 * retry, "the components refuse any other order"
+
+
+def test_etcd_misses_several_heartbeats_before_it_elects(render: Render) -> None:
+    cluster = _documents(render("kubeadm_control_plane", "init.yaml.j2", **CONTROL_PLANE))["ClusterConfiguration"]
+    flags = _flags(cluster["etcd"]["local"])
+    assert int(flags["election-timeout"]) >= 5 * int(flags["heartbeat-interval"])
+
+
+def test_an_init_that_was_cut_off_continues_with_what_is_there(render: Render) -> None:
+    state = {"stdout_lines": ["started", "data"]}
+    text = render("kubeadm_control_plane", "init.yaml.j2", **CONTROL_PLANE | {"__kubeadm_control_plane_state": state})
+    ignored = _documents(text)["InitConfiguration"]["nodeRegistration"]["ignorePreflightErrors"]
+    assert "DirAvailable--var-lib-etcd" in ignored
+    assert "all" not in ignored
+
+
+def test_the_kubelet_accepts_old_cgroups_only_where_they_are(render: Render) -> None:
+    for fail, expected in ((True, None), (False, False)):
+        values = CONTROL_PLANE | {"kubeadm_control_plane_fail_cgroup_v1": fail}
+        kubelet = _documents(render("kubeadm_control_plane", "init.yaml.j2", **values))["KubeletConfiguration"]
+        assert kubelet.get("failCgroupV1") is expected
+
+
+def test_taints_are_registered_as_kubernetes_writes_them(render: Render) -> None:
+    values = CONTROL_PLANE | {"kubeadm_control_plane_taints": ["gpu=true:NoSchedule"]}
+    registration = _documents(render("kubeadm_control_plane", "init.yaml.j2", **values))["InitConfiguration"][
+        "nodeRegistration"
+    ]
+    assert registration["taints"] == [{"key": "gpu", "value": "true", "effect": "NoSchedule"}]
+
+
+def test_secrets_are_written_with_a_key_of_32_bytes_and_old_ones_stay_readable(render: Render) -> None:
+    text = render("kubeadm_control_plane", "encryption.yaml.j2", __kubeadm_control_plane_key="k" * 32)
+    first, second = yaml.safe_load(text)["resources"][0]["providers"]
+    assert len(first["secretbox"]["keys"][0]["secret"]) == 44
+    assert second == {"identity": {}}
+
+
+def test_the_audit_policy_never_logs_bodies(render: Render) -> None:
+    policy = yaml.safe_load(render("kubeadm_control_plane", "audit-policy.yaml.j2"))
+    assert {rule["level"] for rule in policy["rules"]} == {"None", "Metadata"}
+    assert policy["rules"][-1] == {"level": "Metadata"}, "what no rule names must be logged"
+
+
+@pytest.mark.parametrize("component", ["kube-apiserver", "kube-scheduler", "etcd"])
+def test_patches_name_the_container_that_they_patch(render: Render, component: str) -> None:
+    patch = yaml.safe_load(render("kubeadm_control_plane", "readiness.yaml.j2", component=component))
+    (container,) = patch["spec"]["containers"]
+    assert (container["name"], container["readinessProbe"]) == (component, {"periodSeconds": 5})
+
+
+def test_workers_and_control_planes_join_with_what_the_ticket_says(render: Render) -> None:
+    worker = yaml.safe_load(
+        render("kubeadm_worker", "join.yaml.j2", __kubeadm_worker_token="a.b", __kubeadm_worker_ca_hash="sha256:c")
+    )
+    assert worker["discovery"]["bootstrapToken"]["token"] == "a.b"
+    assert "controlPlane" not in worker
+    member = yaml.safe_load(
+        render(
+            "kubeadm_control_plane",
+            "join.yaml.j2",
+            host="two",
+            **CONTROL_PLANE,
+            __kubeadm_control_plane_token="a.b",
+            __kubeadm_control_plane_ca_hash="sha256:c",
+            __kubeadm_control_plane_certificate_key="d",
+        )
+    )
+    assert member["controlPlane"]["localAPIEndpoint"]["advertiseAddress"] == HOSTS["two"]
+    assert member["controlPlane"]["certificateKey"] == "d"
+
+
+def test_the_renewal_script_is_valid_shell(render: Render, tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text(render("certificate_renewal", "isthmus-renew-certificates.sh.j2"))
+    assert subprocess.run(["/bin/bash", "-n", str(script)], check=False).returncode == 0

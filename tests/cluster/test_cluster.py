@@ -1,0 +1,80 @@
+"""What the platform promises, asked of the cluster's API."""
+
+from __future__ import annotations
+
+import json
+
+from ops import cluster
+from ops.up import load
+
+
+def test_every_host_is_a_ready_node_of_the_environments_version(environment: str) -> None:
+    settings = load(environment)
+    nodes = {n["metadata"]["name"]: n for n in cluster.items(environment, "nodes")}
+    assert set(nodes) == {h.name for h in settings.onprem.hosts}
+    for name, node in nodes.items():
+        assert cluster.ready(node), name
+        assert node["status"]["nodeInfo"]["kubeletVersion"] == settings.kubernetes.version
+        assert node["status"]["nodeInfo"]["containerRuntimeVersion"].startswith("containerd://2.")
+
+
+def test_kube_proxy_is_replaced(environment: str) -> None:
+    names = [p["metadata"]["name"] for p in cluster.items(environment, "pods", "-n", "kube-system")]
+    assert not [n for n in names if n.startswith("kube-proxy")]
+    assert [n for n in names if n.startswith("cilium-")]
+
+
+def test_the_cilium_agent_is_unprivileged(environment: str) -> None:
+    agents = cluster.items(environment, "daemonsets", "-n", "kube-system", "-l", "k8s-app=cilium")
+    containers = agents[0]["spec"]["template"]["spec"]["containers"]
+    assert not [c["name"] for c in containers if (c.get("securityContext") or {}).get("privileged")]
+
+
+def test_inference_replicas_run_on_different_nodes_with_a_disruption_budget(environment: str) -> None:
+    pods = cluster.items(environment, "pods", "-n", "workloads", "-l", "app.kubernetes.io/name=inference")
+    nodes = [p["spec"]["nodeName"] for p in pods]
+    assert len(nodes) >= 2
+    assert len(set(nodes)) == len(nodes)
+    assert cluster.items(environment, "poddisruptionbudgets", "-n", "workloads")
+
+
+def test_object_store_replicas_run_one_a_node(environment: str) -> None:
+    pods = cluster.items(environment, "pods", "-n", "object-store", "-l", "app.kubernetes.io/name=garage")
+    assert len({p["spec"]["nodeName"] for p in pods}) == 3
+
+
+def test_our_images_are_pinned_by_digest_and_run_without_root(environment: str) -> None:
+    for pod in cluster.items(environment, "pods", "-n", "workloads"):
+        for container in pod["spec"]["containers"]:
+            assert "@sha256:" in container["image"], container["image"]
+            context = container["securityContext"]
+            assert context["readOnlyRootFilesystem"] is True
+            assert context["allowPrivilegeEscalation"] is False
+
+
+def test_a_pod_that_no_policy_names_reaches_nothing_in_our_namespaces(environment: str) -> None:
+    for namespace in ("workloads", "object-store"):
+        policies = cluster.items(environment, "networkpolicies", "-n", namespace)
+        everything = [p for p in policies if p["spec"]["podSelector"] in ({}, None)]
+        assert any({"Ingress", "Egress"} <= set(p["spec"]["policyTypes"]) for p in everything), namespace
+
+
+def test_secrets_are_encrypted_at_rest_in_etcd(environment: str) -> None:
+    pod = cluster.items(environment, "pods", "-n", "kube-system", "-l", "component=etcd")[0]["metadata"]["name"]
+    pki = "/etc/kubernetes/pki/etcd"
+    raw = cluster.kubectl(
+        environment, "exec", "-n", "kube-system", pod, "--",
+        "etcdctl", "--endpoints=https://127.0.0.1:2379", f"--cacert={pki}/ca.crt", f"--cert={pki}/server.crt",
+        f"--key={pki}/server.key", "get", "/registry/secrets/workloads/object-store-credentials", "-w", "json",
+    )  # fmt: skip
+    import base64
+
+    value = base64.b64decode(json.loads(raw)["kvs"][0]["value"])
+    assert value.startswith(b"k8s:enc:"), value[:20]
+
+
+def test_etcd_has_a_member_on_every_control_plane(environment: str) -> None:
+    settings = load(environment)
+    wanted = {h.name for h in settings.onprem.hosts if "control_plane" in h.roles}
+    pods = cluster.items(environment, "pods", "-n", "kube-system", "-l", "component=etcd")
+    assert {p["spec"]["nodeName"] for p in pods if cluster.ready(p)} == wanted

@@ -1,0 +1,96 @@
+"""The running environment as a client and as somebody with a hand on the power switch sees it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from infra.environment import Environment
+from infra.paths import ROOT
+from ops import cluster, machines
+from ops.up import load
+
+ENVIRONMENT = os.environ.get("ISTHMUS_ENV", "local")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture(scope="session")
+def environment() -> str:
+    return ENVIRONMENT
+
+
+@pytest.fixture(scope="session")
+def settings() -> Environment:
+    return load(ENVIRONMENT)
+
+
+@pytest.fixture(scope="session")
+def ingress(settings: Environment) -> str:
+    network = settings.onprem.network
+    return f"http://{network.ingress_address}:{network.ingress_port}"
+
+
+@pytest.fixture
+def make() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a make target as a person would and returns what it printed; fails the test when it fails."""
+
+    def run(*args: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(["make", *args], cwd=ROOT, text=True, capture_output=True, check=False)
+        if status is not None:
+            assert done.returncode == status, f"make {' '.join(args)}:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+        return done
+
+    return run
+
+
+@pytest.fixture
+def power(environment: str, settings: Environment) -> Iterator[Callable[[str, str], None]]:
+    """Does something to a machine's power; whatever a test did is put right after it, until the site is whole again."""
+    touched: dict[str, str] = {}
+
+    def act(name: str, action: str) -> None:
+        touched[name] = action
+        machines.power(environment, name, action)
+
+    yield act
+    for name, action in touched.items():
+        if action == "power-off":
+            machines.power(environment, name, "power-on")
+        if action == "freeze":
+            machines.power(environment, name, "thaw")
+    if touched:
+        wait_until_whole(environment, settings)
+
+
+def wait_until_whole(environment: str, settings: Environment, seconds: float = 240) -> float:
+    """Waits until every node and every pod is ready and the model answers; returns the seconds it took."""
+    network = settings.onprem.network
+    url = f"http://{network.ingress_address}:{network.ingress_port}/v2/health/ready"
+    start, state = time.monotonic(), "nothing seen yet"
+    while time.monotonic() - start < seconds:
+        try:
+            nodes = [n["metadata"]["name"] for n in cluster.items(environment, "nodes") if not cluster.ready(n)]
+            pods = [
+                p["metadata"]["name"]
+                for p in cluster.items(environment, "pods")
+                if p["status"].get("phase") != "Succeeded" and not cluster.ready(p)
+            ]
+            if not nodes and not pods and httpx.get(url, timeout=2).status_code == 200:
+                return time.monotonic() - start
+            state = f"not ready: nodes {nodes}, pods {pods}"
+        except Exception as fault:
+            state = repr(fault)
+        time.sleep(1)
+    raise AssertionError(f"the site is not whole again after {seconds:.0f} s: {state}")

@@ -1,0 +1,33 @@
+"""Facts of a cluster that follow from its environment and its hosts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from infra.platform import cluster
+from tests.infra import recording
+
+
+def test_lab_machines_of_a_hybrid_host_have_cgroup_v2_beside_v1(tmp_path: Path) -> None:
+    (tmp_path / "unified").mkdir()
+    (tmp_path / "unified" / "cgroup.procs").touch()
+    assert cluster.onprem(recording.local(), tmp_path).cgroup_root == f"{tmp_path}/unified"
+
+
+def test_lab_machines_of_an_ordinary_host_have_cgroup_v2_alone(tmp_path: Path) -> None:
+    assert cluster.onprem(recording.local(), tmp_path).cgroup_root == str(tmp_path)
+
+
+def test_the_mounts_of_this_machine_say_nothing_about_other_hosts(tmp_path: Path) -> None:
+    (tmp_path / "unified").mkdir()
+    (tmp_path / "unified" / "cgroup.procs").touch()
+    environment = recording.local()
+    hosts = environment.onprem.model_copy(update={"provisioner": "hosts"})
+    assert cluster.cgroup_mount(hosts, tmp_path) == str(tmp_path)
+
+
+def test_fixed_addresses_are_in_the_part_of_the_range_that_kubernetes_keeps_for_them() -> None:
+    facts = cluster.onprem(recording.local())
+    assert str(facts.dns_address) == "10.96.0.10"
+    # 16 is the least that Kubernetes keeps, for the smallest range that an environment may have.
+    assert cluster.OBJECT_STORE_OFFSET + 3 <= 16

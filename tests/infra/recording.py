@@ -1,0 +1,162 @@
+"""Runs a part of the program against mocks and gives back every resource that it registered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pulumi
+
+from infra import environment
+from infra.artifacts import Artifact, Index
+from infra.environment import Environment
+from infra.naming import KUBEADM_IMAGES, NODE_FILES, POD_IMAGES
+from infra.paths import ROOT
+
+SECRET = "a-very-secret-value"
+
+SECRET_MARK = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
+"""What marks a secret between program and engine."""
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A registered resource; `inputs` have Kubernetes' own names; secrets are marked, see is_secret."""
+
+    type: str
+    name: str
+    inputs: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """Deployment, for kubernetes:apps/v1:Deployment."""
+        return self.type.rpartition(":")[2]
+
+    @property
+    def pod(self) -> dict[str, Any] | None:
+        """The pod that it starts, if it starts any."""
+        return self.inputs.get("spec", {}).get("template", {}).get("spec") if self.type.startswith("kube") else None
+
+
+class Mocks(pulumi.runtime.Mocks):
+    """Echoes inputs as outputs; a call of any function is a mistake, because the program must not ask the world."""
+
+    def __init__(self) -> None:
+        self.resources: list[Resource] = []
+
+    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
+        self.resources.append(Resource(args.typ, args.name, args.inputs))
+        return f"{args.name}-id", {**args.inputs, **_made(args.typ, args.name)}
+
+    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
+        raise AssertionError(f"the program calls {args.token}")
+
+
+def _made(kind: str, name: str) -> dict[str, Any]:
+    """What our own provider adds to the inputs."""
+    match kind:
+        case "isthmus:secret:RandomSecret":
+            return {"value": pulumi.Output.secret(SECRET + name)}
+        case "isthmus:lab:Machine":
+            return {"host_key": f"ssh-ed25519 {name}"}
+        case "isthmus:ansible:Playbook":
+            return {"results": pulumi.Output.secret({"kubeconfig": SECRET})}
+    return {}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a resource was registered. Resources are named by their logical names."""
+
+    parent: str
+    protect: bool
+    deleted_with: str
+    depends_on: frozenset[str]
+
+
+class Monitor(pulumi.runtime.mocks.MockMonitor):
+    """Notes the options too, which mocks are not told."""
+
+    def __init__(self, mocks: Mocks) -> None:
+        super().__init__(mocks)
+        self.options: dict[tuple[str, str], Options] = {}
+
+    def RegisterResource(self, request: Any) -> Any:
+        self.options[request.type.rpartition(":")[2], request.name] = Options(
+            parent=_name(request.parent),
+            protect=request.protect,
+            deleted_with=_name(request.deletedWith),
+            depends_on=frozenset(_name(urn) for urn in request.dependencies),
+        )
+        return super().RegisterResource(request)
+
+
+def _name(urn: str) -> str:
+    return urn.rpartition("::")[2]
+
+
+def record(program: Callable[[], Any]) -> list[Resource]:
+    """Everything that `program` registers, once all of it has been registered."""
+    return record_options(program)[0]
+
+
+def record_options(
+    program: Callable[[], Any], preview: bool = False
+) -> tuple[list[Resource], dict[tuple[str, str], Options]]:
+    """The same with the options of each (kind, name). Each run has mocks and an event loop of its own."""
+    mocks = Mocks()
+    monitor = Monitor(mocks)
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        pulumi.runtime.set_mocks(mocks, project="isthmus", stack="local", preview=preview, monitor=monitor)
+        pulumi.runtime.test(lambda: program() and None)()
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+    return mocks.resources, monitor.options
+
+
+def is_secret(value: Any) -> bool:
+    """Whether the engine is told to keep the value encrypted and out of sight."""
+    return isinstance(value, dict) and SECRET_MARK.items() <= value.items()
+
+
+def the(resources: list[Resource], kind: str, name: str) -> Resource:
+    """The one resource of that kind and logical name."""
+    found = [one for one in resources if (one.kind, one.name) == (kind, name)]
+    assert len(found) == 1, f"{len(found)} resources {kind} {name} among {[(one.kind, one.name) for one in resources]}"
+    return found[0]
+
+
+def containers(resources: list[Resource]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """(label for messages, pod, container) of every container."""
+    for resource in resources:
+        if pod := resource.pod:
+            for container in [*pod.get("initContainers", []), *pod["containers"]]:
+                yield f"{resource.kind} {resource.name}: {container['name']}", pod, container
+
+
+def local() -> Environment:
+    """The environment that everything is tested in."""
+    return environment.load(ROOT / "environments" / "local.yaml")
+
+
+def index(**changes: Artifact) -> Index:
+    """A mirror's index without a mirror."""
+    artifacts = {name: image(f"registry.example/{name}:v1") for name in {*KUBEADM_IMAGES, *POD_IMAGES, "training"}}
+    artifacts |= {name: file(Path("/mirror", name)) for name in (*NODE_FILES, "registry", "machine")}
+    return Index(artifacts=artifacts | changes)
+
+
+def image(ref: str, digit: str = "0") -> Artifact:
+    """An image; another digit is another content."""
+    return Artifact(kind="image", version="v1", ref=ref, digest=f"sha256:{digit * 64}", size=1)
+
+
+def file(path: Path) -> Artifact:
+    """A file on this machine."""
+    return Artifact(kind="file", version="v1", path=path, digest=f"sha256:{'0' * 64}", size=1)

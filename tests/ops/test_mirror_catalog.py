@@ -1,0 +1,138 @@
+"""The catalog refuses what is wrong, and says where and why."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ops.console import Failure
+from ops.mirror import catalog
+
+GOOD: dict[str, Any] = {
+    "modules": {"tool": {"path": "example.org/tool", "version": "v1.2.3"}},
+    "artifacts": {
+        "program": {
+            "kind": "file",
+            "version": "v1.2.3",
+            "licence": "MIT",
+            "upstream": {"url": "https://example.org/program", "checksums": "https://example.org/SUMS"},
+            "build": {"from": "go", "module": "tool", "package": "example.org/tool/cmd/program"},
+            "used_by": ["tests"],
+        },
+        "image": {
+            "kind": "image",
+            "version": "v1.2.3",
+            "licence": "MIT",
+            "ref": "example.org/tool/image:v1.2.3",
+            "upstream": {"image": "example.org/tool/image:v1.2.3", "digest": "resolve"},
+            "build": {"from": "image", "folder": "mirror/images/image", "inputs": ["program"]},
+            "used_by": ["tests"],
+        },
+    },
+}
+
+
+def write(tmp_path: Path, content: Any) -> Path:
+    pins = tmp_path / "mirror" / "go" / "tool"
+    pins.mkdir(parents=True, exist_ok=True)
+    (pins / "go.mod").write_text("module m\n\ngo 1.26\n\nrequire example.org/tool v1.2.3\n")
+    path = tmp_path / "mirror" / "catalog.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return path
+
+
+def refusal(tmp_path: Path, content: Any) -> str:
+    with pytest.raises(Failure) as caught:
+        catalog.load(write(tmp_path, content), tmp_path)
+    return str(caught.value)
+
+
+def test_the_projects_own_catalog_is_accepted_and_complete() -> None:
+    names = set(catalog.load().artifacts)
+    assert {
+        "kubeadm",
+        "kube-apiserver",
+        "etcd-image",
+        "cilium",
+        "garage",
+        "machine",
+        "cilium-chart",
+        "inference",
+    } <= names
+
+
+def test_a_good_catalog_is_accepted(tmp_path: Path) -> None:
+    loaded = catalog.load(write(tmp_path, GOOD), tmp_path)
+    assert loaded.artifacts["image"].needs == ("program",)
+
+
+def at(*path: str) -> Callable[[Any, Any], None]:
+    def change(content: Any, value: Any) -> None:
+        for key in path[:-1]:
+            content = content[key]
+        if value is None:
+            del content[path[-1]]
+        else:
+            content[path[-1]] = value
+
+    return change
+
+
+BAD: list[tuple[str, Callable[[Any, Any], None], Any, tuple[str, ...]]] = [
+    ("unknown key", at("artifacts", "program", "colour"), "red", ("program: colour", "unknown key")),
+    ("unknown key inside build", at("artifacts", "program", "build", "flags"), "x", ("build.flags", "unknown key")),
+    ("no version", at("artifacts", "program", "version"), None, ("program: version", "required")),
+    ("no licence", at("artifacts", "program", "licence"), None, ("program: licence", "required")),
+    ("nobody uses it", at("artifacts", "program", "used_by"), [], ("program: used_by", "at least 1")),
+    ("no checksum", at("artifacts", "program", "upstream", "checksums"), None, ("program", "exactly one of sha256")),
+    ("plain http", at("artifacts", "program", "upstream", "url"), "http://x/y", ("program: upstream.url", "https")),
+    ("wrong digest", at("artifacts", "image", "upstream", "digest"), "latest", ("image: upstream.digest", "sha256")),
+    ("other name upstream", at("artifacts", "image", "upstream", "image"), "a.b/c:v1", ("image", "canonical name")),
+    ("kind and build disagree", at("artifacts", "program", "kind"), "chart", ("program", "makes a file")),
+    ("image without a name", at("artifacts", "image", "ref"), None, ("image", "every image has one")),
+    ("a served image", at("artifacts", "image", "served"), True, ("image", "served is for files")),
+    (
+        "unknown module",
+        at("artifacts", "program", "build", "module"),
+        "none",
+        ("program", "'none' is not among modules"),
+    ),
+    ("unknown input", at("artifacts", "image", "build", "inputs"), ["gone"], ("image", "'gone'", "does not hold")),
+    ("needs itself", at("artifacts", "image", "build", "inputs"), ["image"], ("image", "needs itself")),
+    ("pins disagree", at("modules", "tool", "version"), "v9.9.9", ("tool: version", "go.mod", "must agree")),
+    ("unknown way to build", at("artifacts", "program", "build", "from"), "magic", ("program", "magic")),
+]
+
+
+@pytest.mark.parametrize(("change", "value", "words"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
+def test_a_bad_entry_is_refused_by_name_key_and_rule(
+    tmp_path: Path, change: Callable[[Any, Any], None], value: Any, words: tuple[str, ...]
+) -> None:
+    content = copy.deepcopy(GOOD)
+    change(content, value)
+    said = refusal(tmp_path, content)
+    assert [word for word in words if word not in said] == [], said
+
+
+def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
+    text = yaml.safe_dump(GOOD) + "modules: {}\n"
+    assert "given twice" in refusal(tmp_path, text)
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    content = copy.deepcopy(GOOD)
+    del content["artifacts"]["program"]["licence"]
+    content["artifacts"]["image"]["colour"] = "red"
+    said = refusal(tmp_path, content)
+    assert "program: licence" in said
+    assert "image: colour" in said
+
+
+def test_every_build_module_is_in_the_catalog() -> None:
+    folders = {path.parent.name for path in (catalog.ROOT / "mirror" / "go").glob("*/go.mod")}
+    assert folders == set(catalog.load().modules)

@@ -1,0 +1,105 @@
+"""Network, Machine and RandomSecret: what they refuse, and what needs a replacement. Boots nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.providers.isthmus import lab
+from infra.providers.isthmus.handler import UNKNOWN, Context, ResourceError
+from infra.providers.isthmus.log import EngineLog
+from infra.providers.isthmus.machine import Machine
+from infra.providers.isthmus.network import Network
+from infra.providers.isthmus.podman import Podman, PodmanError, explain
+from infra.providers.isthmus.secret import RandomSecret
+
+CTX = Context(urn="", preview=False, log=EngineLog())
+NETWORK = {"name": "n", "cidr": "10.91.0.0/24", "gateway": "10.91.0.1", "mirror_address": "10.91.0.2"}
+MACHINE = {"hostname": "m", "address": "10.91.0.11", "authorized_key": "ssh-ed25519 AAAA", "disks": {"/data": "/srv"}}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Podman:
+    return Podman(root=tmp_path / "root", run=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, {}),
+        ({"gateway": UNKNOWN}, {}),
+        ({"cidr": "10.91.0.1/24"}, {"cidr": "has host bits set"}),
+        ({"mirror_address": "10.92.0.2"}, {"mirror_address": "is 10.92.0.2, which is not in 10.91.0.0/24"}),
+        ({"mirror_address": "", "registry_binary": ""}, {}),
+    ],
+)
+def test_a_network_refuses_addresses_that_cannot_be(
+    store: Podman, changed: dict[str, Any], expected: dict[str, str]
+) -> None:
+    reasons = Network(store).check({**NETWORK, **changed})
+    assert reasons.keys() == expected.keys()
+    assert all(expected[key] in reasons[key] for key in expected)
+
+
+@pytest.mark.parametrize(
+    ("changed", "key"),
+    [
+        ({"address": "10.91.0.300"}, "address"),
+        ({"authorized_key": "-----BEGIN OPENSSH PRIVATE KEY-----"}, "authorized_key"),
+        ({"disks": {"data": "/srv"}}, "disks"),
+        ({"disks": {"/data": "srv"}}, "disks"),
+    ],
+)
+def test_a_machine_refuses_what_podman_would_refuse_half_way(store: Podman, changed: dict[str, Any], key: str) -> None:
+    assert list(Machine(store).check({**MACHINE, **changed})) == [key]
+
+
+def test_a_machine_takes_values_that_are_not_known_yet(store: Podman) -> None:
+    assert Machine(store).check(dict.fromkeys(MACHINE, UNKNOWN)) == {}
+
+
+def test_a_new_image_needs_a_new_machine_and_a_moved_tar_does_not(store: Podman) -> None:
+    olds = {**MACHINE, "image": "/a.tar", "image_digest": "sha256:1"}
+    changes = Machine(store).diff(CTX, "m", olds, {**olds, "image": "/b.tar", "image_digest": "sha256:2"})
+    assert [(change.path, change.replace) for change in changes] == [("image_digest", True)]
+
+
+@pytest.mark.parametrize("length", [0, -1, 1025, "16", True, 1.5])
+def test_a_secret_refuses_a_length_that_is_none(length: Any) -> None:
+    assert "bytes" in RandomSecret().check({"bytes": length})
+
+
+def test_a_secret_is_random_long_and_new_only_with_new_keepers() -> None:
+    secret = RandomSecret()
+    inputs = {"bytes": 16, "prefix": "GK", "keepers": {}}
+    (_, first), (_, second) = secret.create(CTX, inputs), secret.create(CTX, inputs)
+    assert first["value"] != second["value"]
+    assert first["value"].startswith("GK")
+    assert len(first["value"]) == 34
+    assert secret.diff(CTX, "", first, inputs) == []
+    assert all(change.replace for change in secret.diff(CTX, "", first, {**inputs, "keepers": {"year": 2}}))
+
+
+def test_the_same_address_always_gets_the_same_hardware_address() -> None:
+    assert lab.mac_of("10.91.0.11") == "02:69:0a:5b:00:0b"
+
+
+def test_an_unknown_fault_is_refused_with_those_there_are(store: Podman) -> None:
+    with pytest.raises(ResourceError, match="power-off, power-on, freeze, thaw, reboot"):
+        lab.machine_power("m", "explode", store)
+
+
+def test_a_failed_podman_command_ends_in_one_line_with_the_fix() -> None:
+    said = 'level=warning msg="noise"\nError: netavark: iptables: No such file or directory'
+    line = explain(("start", "m"), said)
+    assert line.startswith("`podman start m` failed: netavark")
+    assert line.endswith("`apt-get install iptables`")
+    assert "\n" not in line
+
+
+def test_a_missing_podman_is_named_with_the_fix(store: Podman, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(PodmanError, match="run `make up`, which installs it"):
+        store("ps")

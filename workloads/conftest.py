@@ -1,0 +1,87 @@
+"""An S3 server on loopback for both workloads' tests, and models that the real training code made."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+for workload in ("training", "inference"):  # as PYTHONPATH says in the images
+    sys.path.insert(0, str(Path(__file__).parent / workload / "src"))
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A fresh bucket, the settings that lead a workload to it, and a client to look into it."""
+
+    name: str
+    client: Any
+    variables: dict[str, str]
+
+    def put(self, key: str, content: bytes) -> None:
+        self.client.put_object(Bucket=self.name, Key=key, Body=content)
+
+    def get(self, key: str) -> bytes:
+        return self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
+
+    def listing(self) -> list[str]:
+        return [o["Key"] for o in self.client.list_objects_v2(Bucket=self.name).get("Contents", [])]
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: str, tmp_path: Path) -> Bucket:
+    (tmp_path / "access_key_id").write_text("test\n")
+    (tmp_path / "secret_access_key").write_text("test\n")
+    client = boto3.client(
+        "s3", endpoint_url=s3_server, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
+    )
+    name = f"models-{uuid.uuid4().hex[:8]}"
+    client.create_bucket(Bucket=name)
+    variables = {
+        "ISTHMUS_S3_ENDPOINT": s3_server,
+        "ISTHMUS_S3_REGION": "us-east-1",
+        "ISTHMUS_S3_BUCKET": name,
+        "ISTHMUS_S3_CREDENTIALS_DIR": str(tmp_path),
+        "ISTHMUS_S3_PATIENCE": "1",
+    }
+    return Bucket(name, client, variables)
+
+
+@pytest.fixture(scope="session")
+def trained() -> Callable[[int], Any]:
+    """The published form of the model with a seed, made once for each seed."""
+    from isthmus_training.acquire import acquire
+    from isthmus_training.evaluate import evaluate
+    from isthmus_training.manifest import Model, describe
+    from isthmus_training.preprocess import split
+    from isthmus_training.train import export, fit
+
+    made: dict[int, Model] = {}
+    data = acquire(None)
+    samples = split(data)
+
+    def train(seed: int) -> Model:
+        if seed not in made:
+            fitted = fit(samples, seed)
+            onnx = export(fitted)
+            metrics = evaluate(onnx, fitted, samples)
+            made[seed] = describe(name="digits", onnx=onnx, data=data, seed=seed, metrics=metrics)
+        return made[seed]
+
+    return train
