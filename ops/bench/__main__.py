@@ -9,13 +9,14 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.paths import STATE
-from ops.bench import idle, inference, repeat
+from ops.bench import idle, inference, install, repeat
 from ops.console import Failure, say
 
 Figures = dict[str, float]
 BENCHMARKS: dict[str, Callable[[str], Figures]] = {
     "repeat": repeat.measure,
     "idle": idle.measure,
+    "install": install.measure,
     "inference": lambda _environment: inference.measure(),
 }
 

@@ -11,7 +11,7 @@ from ops import machines
 
 pytestmark = pytest.mark.unproven
 
-EDITED = "/etc/sysctl.d/90-kubernetes.conf"
+EDITED = "/etc/sysctl.d/90-isthmus.conf"
 
 
 def test_a_second_up_changes_nothing(make, environment: str) -> None:

@@ -7,6 +7,7 @@ directly, and everything else goes on to FastAPI.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -50,7 +51,10 @@ class InferPath:
         metrics.IN_FLIGHT.inc()
         try:
             status, body = await self.answer(scope, receive)
-            await respond(send, status, body, close=self.serving.draining or status in (408, 413))
+            if status == 413:
+                await self.refuse_while_reading(receive, send, body)
+            else:
+                await respond(send, status, body, close=self.serving.draining or status == 408)
         except Gone:
             return
         finally:
@@ -75,6 +79,20 @@ class InferPath:
         except Exception:
             logger.exception("an infer request failed")
             return 500, encode({"error": "the server failed on this request; its log says why"})
+
+    async def refuse_while_reading(self, receive: Receive, send: Send, body: bytes) -> None:
+        """Answers 413 and throws the rest of the body away before it closes.
+
+        A close with unread bytes resets the connection, and a reset takes the answer away from a client that is
+        still sending.
+        """
+        await send(start(413, len(body), close=True))
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.body_seconds):
+                while (await receive()).get("more_body"):
+                    pass
+        await send({"type": "http.response.body", "body": b""})
 
     def model(self, path: str) -> Model:
         """The model that a path names; Rejected when it is not served."""
@@ -128,8 +146,13 @@ class InferPath:
 
 async def respond(send: Send, status: int, body: bytes, *, close: bool) -> None:
     """Sends an answer; `close` asks the client to take another connection, since this one or this server goes away."""
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send(start(status, len(body), close=close))
+    await send({"type": "http.response.body", "body": body})
+
+
+def start(status: int, length: int, *, close: bool) -> dict[str, Any]:
+    """The message that begins an answer of `length` bytes."""
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % length)]
     if close:
         headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    return {"type": "http.response.start", "status": status, "headers": headers}
