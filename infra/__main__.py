@@ -31,6 +31,8 @@ def main() -> None:
         kubeconfig=site.kubeconfig,
         # A renewed certificate in the kubeconfig is not another cluster.
         cluster_identifier=env.onprem.cluster.name,
+        # What an interrupted run made before the engine heard of it is taken over, not refused.
+        upsert_existing_objects=True,
         opts=pulumi.ResourceOptions(deleted_with=site.cluster.playbook),
     )
     # Nothing in a cluster is deleted one by one when the cluster itself is.

@@ -65,7 +65,10 @@ class ObjectStoreSetup(pulumi.ComponentResource):
         run = pulumi.Output.all(mark=credentials).apply(lambda known: pods.content_name(APP, [files, image, known]))
         self.job = batch.v1.Job(
             APP,
-            metadata={**pods.metadata(APP, namespace=OBJECT_STORE_NAMESPACE), "name": run},
+            metadata={
+                **pods.metadata(APP, namespace=OBJECT_STORE_NAMESPACE, annotations=pods.RERUN_FAILED),
+                "name": run,
+            },
             spec={
                 "backoff_limit": 3,
                 "active_deadline_seconds": DEADLINE_S,

@@ -39,6 +39,10 @@ def metadata(
     return result
 
 
+RERUN_FAILED: Final = {"pulumi.com/replaceUnready": "true"}
+"""On a Job: one that failed is made anew by the next `up`, instead of being waited for again."""
+
+
 def content_name(prefix: str, content: Any) -> str:
     """A name that changes with the content, so that who refers to it is rolled and what ran under it runs again."""
     text = json.dumps(content, sort_keys=True)

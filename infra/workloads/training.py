@@ -45,7 +45,7 @@ class Training(pulumi.ComponentResource):
         run = pods.content_name(APP, pod)
         self.job = batch.v1.Job(
             APP,
-            metadata=pods.metadata(APP, name=run, namespace=NAMESPACE),
+            metadata=pods.metadata(APP, name=run, namespace=NAMESPACE, annotations=pods.RERUN_FAILED),
             spec={
                 "backoff_limit": 3,
                 "active_deadline_seconds": DEADLINE_S,

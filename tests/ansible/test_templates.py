@@ -78,6 +78,10 @@ def test_the_two_addresses_prefer_different_hosts_and_a_lame_host_falls_below_al
         assert sorted(peers) == sorted(2 * [address for name, address in HOSTS.items() if name != host])
         assert text.count("{") == text.count("}")
 
+        for address in ("10.0.0.100", "10.0.0.101"):
+            assert f"{address}/32 dev lo scope host" in text, "on eth0 a move would make Cilium rebuild its datapath"
+            assert f"-I eth0 -s {address} {address}" in text, "nobody else tells the neighbours"
+
     for service in (0, 1):
         values = [priorities[host][service] for host in HOSTS]
         assert len(set(values)) == len(HOSTS), "equal priorities leave the holder to chance"
