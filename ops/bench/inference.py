@@ -45,7 +45,7 @@ class Peer:
 def measure() -> dict[str, float]:
     """Requests a second, milliseconds and memory of each server, and our throughput as a multiple of the others'."""
     if not shutil.which("wrk"):
-        raise Failure("the load generator wrk is missing", fix="apt-get install wrk")
+        raise Failure("the load generator wrk is missing", fix="make up, which installs it")
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         peers = prepare(folder, stack)
