@@ -19,6 +19,7 @@ from infra.providers.isthmus.hints import Failure, headline
 from infra.providers.isthmus.playbook_diff import input_diff, join
 from infra.providers.isthmus.redaction import Redactor, is_secret_name, secret_values
 from infra.providers.isthmus.roles_digest import roles_digest
+from infra.providers.isthmus.runner import ordered
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKeyOfTheHost"
 
@@ -400,3 +401,10 @@ def test_a_role_chosen_at_run_time_makes_every_role_count(project: Path) -> None
 def test_a_missing_playbook_is_said(project: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"playbook nothing\.yml does not exist"):
         roles_digest(project, "nothing.yml")
+
+
+def test_the_order_in_which_the_engine_hands_hosts_over_does_not_reach_them() -> None:
+    one = {"all": {"hosts": {"a": {"x": 1, "y": 2}, "b": {}}}}
+    other = {"all": {"hosts": {"b": {}, "a": {"y": 2, "x": 1}}}}
+    assert list(json.loads(ordered(one))["all"]["hosts"]) == ["a", "b"]
+    assert ordered(one) == ordered(other)

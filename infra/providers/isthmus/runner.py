@@ -67,8 +67,8 @@ def run(job: Job, recorder: Recorder) -> Outcome:
         outputs = folder / "outputs"
         outputs.mkdir(mode=0o700)
         (folder / "env").mkdir(mode=0o700)
-        _write(folder / "inventory.json", json.dumps(job.inventory))
-        _write(folder / "env" / "extravars", json.dumps({**job.variables, "isthmus_outputs": str(outputs)}))
+        _write(folder / "inventory.json", ordered(job.inventory))
+        _write(folder / "env" / "extravars", ordered({**job.variables, "isthmus_outputs": str(outputs)}))
         _write(folder / "env" / "settings", json.dumps({"suppress_output_file": True, "pexpect_timeout": 1}))
         _write(folder / "known_hosts", ssh.known_hosts(job.inventory))
         ours = _variables(job, folder, sockets)
@@ -140,6 +140,14 @@ def _require(job: Job) -> None:
         raise ResourceError(f"playbook {job.playbook} does not exist in {job.folder}")
     if any(ssh.over_ssh(host) for host in ssh.hosts(job.inventory).values()) and not job.private_key.is_file():
         raise ResourceError(f"the ssh key {job.private_key} does not exist; run: make up, which generates it")
+
+
+def ordered(values: dict[str, Any]) -> str:
+    """JSON, in an order that is the same in every run.
+
+    The engine hands maps over in a random one, and Ansible keeps it: each run would list the hosts in another order.
+    """
+    return json.dumps(values, sort_keys=True)
 
 
 def _write(path: Path, text: str) -> None:
