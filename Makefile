@@ -9,8 +9,8 @@ ISTHMUS := @ops/isthmus
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
 
-up: ## set up what the machine lacks, fill the mirror, build the environment, wait until it answers [ENV=local]
-	$(ISTHMUS) up --env $(ENV)
+up: ## set up what the machine lacks, fill the mirror, build the environment, wait until it answers [ENV=local] [HOSTS=1 repairs edited hosts]
+	$(ISTHMUS) up --env $(ENV) $(if $(HOSTS),--hosts)
 
 test: ## every test; brings the environment up first if it is not [ENV=local] [ARGS="tests/e2e -k power"]
 	$(ISTHMUS) test --env $(ENV) -- $(ARGS)

@@ -20,7 +20,7 @@ def environment_file(stack: str) -> Path:
 
 
 def hosts_asked_for() -> bool:
-    """Whether this one run shall look at the hosts (`make preview HOSTS=1`), whatever the environment file says."""
+    """Whether this one run shall look at the hosts (`HOSTS=1`), whatever the environment file says."""
     return os.environ.get(HOSTS_VARIABLE) == "1"
 
 

@@ -19,7 +19,8 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("--env", default="local", help="environments/<env>.yaml (default: local)")
         return sub
 
-    command("up", "build the environment and wait until it answers")
+    up = command("up", "build the environment and wait until it answers")
+    up.add_argument("--hosts", action="store_true", help="look at the hosts too, and repair what was changed on them")
     command("test", "every test").add_argument("args", nargs="*", help="passed on to pytest")
     command("check", "lint, types, unit tests", environment=False)
     preview = command("preview", "what `up` would change")
@@ -47,7 +48,7 @@ def main() -> int:
         case "up":
             from ops.up import up
 
-            return up(args.env)
+            return up(args.env, hosts=args.hosts)
         case "test":
             from ops.testing import test
 

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+from infra import settings
 from infra.paths import BIN, CACHE, ROOT, state
 from ops.console import Failure, Phases
 
@@ -64,6 +65,11 @@ def pulumi(environment: str, *args: str, check: bool = True) -> subprocess.Compl
 def select_stack(environment: str) -> None:
     """Makes the environment's stack the current one, creating it on the first run."""
     pulumi(environment, "stack", "select", "--create", "--secrets-provider", "passphrase", environment)
+
+
+def look_at_hosts() -> dict[str, str]:
+    """Variables with which one engine run looks at the hosts in check mode, whatever the environment file says."""
+    return {settings.HOSTS_VARIABLE: "1"}
 
 
 def settle(environment: str, phases: Phases) -> None:

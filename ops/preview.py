@@ -18,7 +18,7 @@ def preview(environment: str, hosts: bool, args: list[str]) -> int:
         bootstrap.ensure()
         sync.sync()
         prepare(environment)
-        extra = {"ISTHMUS_HOSTS": "1"} if hosts else {}
+        extra = engine.look_at_hosts() if hosts else {}
         command = ["pulumi", "preview", "--stack", environment, "--non-interactive", "--diff", *args]
         settings = {**os.environ, **engine.variables(environment), **extra}
         return subprocess.run(command, cwd=ROOT, env=settings, check=False).returncode

@@ -16,8 +16,11 @@ from ops.console import Failure, Phases, say
 from ops.mirror import sync
 
 
-def up(environment: str) -> int:
-    """Sets up, fills the mirror, runs the engine, waits until every workload answers, prints endpoints and times."""
+def up(environment: str, *, hosts: bool = False) -> int:
+    """Sets up, fills the mirror, runs the engine, waits until every workload answers, prints endpoints and times.
+
+    `hosts`: have the engine look at the hosts in check mode, and put right what somebody changed on them.
+    """
     settings = load(environment)
     phases = Phases()
     with lock.held(environment):
@@ -28,7 +31,7 @@ def up(environment: str) -> int:
         prepare(environment)
         footprint.remember(environment)
         with phases.phase("pulumi up"):
-            apply(environment, phases)
+            apply(environment, phases, hosts=hosts)
         outputs = save_outputs(environment)
         with phases.phase("answers"):
             wait_until_it_answers(outputs["ingress_url"], settings.workloads.inference.model)
@@ -68,12 +71,12 @@ def ssh_key(environment: str) -> Path:
     return key
 
 
-def apply(environment: str, phases: Phases) -> None:
+def apply(environment: str, phases: Phases, *, hosts: bool) -> None:
     """Runs `pulumi up`, continuing what an earlier run left."""
     engine.settle(environment, phases)
     log = state(environment) / "logs" / "up.log"
     arguments = ["up", "--yes", "--skip-preview", "--stack", environment, "--suppress-outputs"]
-    if engine.drive(environment, arguments, phases, log):
+    if engine.drive(environment, arguments, phases, log, engine.look_at_hosts() if hosts else None):
         raise Failure(
             f"`pulumi up` of {environment} did not finish: {first_error(log)}",
             log=log,

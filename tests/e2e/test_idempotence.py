@@ -40,5 +40,5 @@ def test_check_mode_finds_exactly_the_file_that_somebody_edited(make, settings) 
         assert found == {host}, said[-3000:]
         assert EDITED in said
     finally:
-        make("up")
+        make("up", "HOSTS=1")
     make("preview", "HOSTS=1", "ARGS=--expect-no-changes")

@@ -153,5 +153,5 @@ def _reason(recorder: Recorder, outcome: Outcome) -> str:
     elif recorder.failures:
         reason = headline(recorder.failures)
     else:
-        reason = f"ansible stopped: {recorder.complaint or 'it gave no reason'}"
+        reason = f"ansible stopped: {recorder.complaint or recorder.redact(outcome.last_words)}"
     return f"{reason} (log: {recorder.where})"

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ansible_runner.interface import init_runner
+from ansible_runner.runner import Runner
 
 from infra.providers.isthmus import processes, ssh
 from infra.providers.isthmus.events import Recorder
@@ -58,6 +59,8 @@ class Outcome:
     succeeded: bool
     results: dict[str, str]
     stopped: str = ""
+    last_words: str = ""
+    """The exit status and the end of the output of a run that failed; not redacted."""
 
 
 def run(job: Job, recorder: Recorder) -> Outcome:
@@ -69,7 +72,7 @@ def run(job: Job, recorder: Recorder) -> Outcome:
         (folder / "env").mkdir(mode=0o700)
         _write(folder / "inventory.json", ordered(job.inventory))
         _write(folder / "env" / "extravars", ordered({**job.variables, "isthmus_outputs": str(outputs)}))
-        _write(folder / "env" / "settings", json.dumps({"suppress_output_file": True, "pexpect_timeout": 1}))
+        _write(folder / "env" / "settings", json.dumps({"pexpect_timeout": 1}))
         _write(folder / "known_hosts", ssh.known_hosts(job.inventory))
         ours = _variables(job, folder, sockets)
         runner = init_runner(
@@ -90,7 +93,16 @@ def run(job: Job, recorder: Recorder) -> Outcome:
         with _Watch(job, recorder, folder) as watch:
             runner.run()
         results = {path.name: path.read_text() for path in sorted(outputs.iterdir()) if path.is_file()}
-    return Outcome(succeeded=runner.rc == 0, results=results, stopped=watch.reason)
+        last_words = "" if runner.rc == 0 else _last_words(runner)
+    return Outcome(succeeded=runner.rc == 0, results=results, stopped=watch.reason, last_words=last_words)
+
+
+def _last_words(runner: Runner) -> str:
+    """For a run that says nothing in events, as when ansible cannot even start."""
+    status = "was ended by a signal" if runner.rc is None else f"ended with status {runner.rc}"
+    output = Path(runner.config.artifact_dir, "stdout")
+    lines = output.read_text(errors="replace").split() if output.exists() else []
+    return " ".join([f"it {status} and said:", *(lines[-60:] or ["nothing"])])
 
 
 class _Watch(threading.Thread):
