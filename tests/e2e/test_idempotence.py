@@ -9,7 +9,6 @@ import pytest
 from infra.paths import state
 from ops import machines
 
-pytestmark = pytest.mark.unproven
 
 EDITED = "/etc/sysctl.d/90-isthmus.conf"
 

@@ -12,7 +12,6 @@ import pytest
 from infra.paths import ROOT, state
 from ops import footprint
 
-pytestmark = pytest.mark.unproven
 
 INTERRUPT_AFTER_S = 45.0
 
