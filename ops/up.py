@@ -11,6 +11,7 @@ import httpx
 
 from infra import environment as environments
 from infra.paths import ROOT, state
+from infra.providers.isthmus import lab
 from ops import bootstrap, engine, footprint, lock
 from ops.console import Failure, Phases, say
 from ops.mirror import sync
@@ -26,6 +27,8 @@ def up(environment: str, *, hosts: bool = False) -> int:
     with lock.held(environment):
         with phases.phase("tools"):
             bootstrap.ensure()
+        if settings.onprem.provisioner == "lab":
+            remove_lost_lab(environment)
         with phases.phase("mirror"):
             sync.sync()
         prepare(environment)
@@ -52,6 +55,15 @@ def load(environment: str) -> environments.Environment:
         raise Failure(
             f"the environment file is refused:\n{fault}\n", fix="mend the lines above; nothing was touched"
         ) from None
+
+
+def remove_lost_lab(environment: str) -> None:
+    """Takes away this checkout's machines if their state is gone: nothing could continue them, or tell them apart."""
+    if (state(environment) / "pulumi").exists():
+        return
+    if any((found.checkout, found.environment) == (str(ROOT), environment) and found.machines for found in lab.labs()):
+        say("the lab's machines are there, but the state that made them is gone: they are removed, and made anew")
+        lab.remove_lab(str(ROOT), environment)
 
 
 def prepare(environment: str) -> None:

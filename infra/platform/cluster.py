@@ -30,6 +30,7 @@ class Cluster:
     """Where agents reach the API when Services do not work yet: the floating address."""
     api_port: int
     node_cidr: IPv4Network
+    pod_cidr: IPv4Network
     service_cidr: IPv4Network
     workers: tuple[str, ...]
     """Names of the nodes that run workloads, in the order of the environment file."""
@@ -55,6 +56,7 @@ def onprem(environment: Environment, cgroup_root: Path = CGROUP_ROOT) -> Cluster
         api_host=str(site.network.api_address),
         api_port=site.network.api_port,
         node_cidr=site.network.cidr,
+        pod_cidr=site.network.pod_cidr,
         service_cidr=site.network.service_cidr,
         workers=tuple(host.name for host in site.having("worker")),
         cgroup_root=cgroup_mount(site, cgroup_root),

@@ -58,7 +58,9 @@ class Workloads(pulumi.ComponentResource):
             InferenceArgs(
                 settings=settings.inference,
                 image=args.index.artifact("inference"),
-                ingress=platform.cluster.node_cidr,
+                # A load balancer sends from its host's own address, or, to a pod on another host, from the address that
+                # its host has in the pod network. Of that network Cilium matches hosts alone here: pods go by labels.
+                ingress=(platform.cluster.node_cidr, platform.cluster.pod_cidr),
                 credentials=credentials.mark,
             ),
             pulumi.ResourceOptions(parent=self, depends_on=[namespace, secret, self.training.job]),

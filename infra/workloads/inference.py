@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Final
@@ -24,11 +25,11 @@ LIVE_PATH: Final = "/v2/health/live"
 
 @dataclass(frozen=True, kw_only=True)
 class InferenceArgs:
-    """`ingress`: the range that the site's load balancers send from; `credentials`: changes with the store's key."""
+    """`ingress`: the ranges that the site's load balancers send from; `credentials`: changes with the store's key."""
 
     settings: Settings
     image: Artifact
-    ingress: IPv4Network
+    ingress: Sequence[IPv4Network]
     credentials: pulumi.Input[str]
 
 
@@ -44,7 +45,7 @@ class Inference(pulumi.ComponentResource):
         network = store_access.network(
             APP,
             NAMESPACE,
-            ingress=[{"from_": [policies.network(args.ingress)], "ports": policies.ports(PORT)}],
+            ingress=[{"from_": [policies.network(cidr) for cidr in args.ingress], "ports": policies.ports(PORT)}],
             opts=child,
         )
         policy.v1.PodDisruptionBudget(

@@ -11,7 +11,6 @@ from ops import cluster, machines
 from tests.e2e.polling import Poller
 from tests.e2e.work import round_trip, train
 
-
 BOUND_S = 5.0
 """An outage above this fails the test; what was measured is printed (facts.md saw 0.7-0.9 s on a quieter machine)."""
 

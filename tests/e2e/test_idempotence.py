@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
 from infra.paths import state
 from ops import machines
-
 
 EDITED = "/etc/sysctl.d/90-isthmus.conf"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import httpx
 import numpy as np
 
@@ -27,13 +29,24 @@ def test_held_out_digits_are_recognised_through_the_ingress(ingress: str) -> Non
                     ]
                 },
             )
-            answer.raise_for_status()
+            assert answer.status_code == 200, f"{answer.status_code}: {answer.text[:300]}"
             labels_out = next(o for o in answer.json()["outputs"] if o["name"] == "label")["data"]
             right += int(np.sum(np.asarray(labels_out) == labels[start : start + 64]))
     accuracy = right / len(samples)
     print(f"accuracy on {len(samples)} held-out digits through the ingress: {accuracy:.4f}")
     assert len(samples) >= 300
     assert accuracy >= 0.95
+
+
+def test_new_connections_through_the_ingress_are_all_answered_at_once(ingress: str) -> None:
+    # A load balancer whose packets a policy drops still answers, after a timeout and another try.
+    slowest = 0.0
+    for _ in range(100):
+        start = time.monotonic()
+        assert httpx.get(f"{ingress}/v2/health/ready", timeout=5).status_code == 200
+        slowest = max(slowest, time.monotonic() - start)
+    print(f"slowest of 100 new connections: {slowest * 1000:.0f} ms")
+    assert slowest < 0.9
 
 
 def test_make_predict_names_answer_version_digest_and_url(make, ingress: str) -> None:

@@ -7,11 +7,8 @@ import signal
 import subprocess
 import time
 
-import pytest
-
 from infra.paths import ROOT, state
 from ops import footprint
-
 
 INTERRUPT_AFTER_S = 45.0
 

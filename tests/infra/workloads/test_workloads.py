@@ -113,5 +113,6 @@ def test_workloads_talk_to_dns_and_the_store_alone(resources: list[Resource]) ->
 
 def test_only_the_load_balancers_reach_inference_and_nobody_reaches_training(resources: list[Resource]) -> None:
     ingress = recording.the(resources, "NetworkPolicy", "workloads-inference").inputs["spec"]["ingress"]
-    assert ingress == [{"from": [{"ipBlock": {"cidr": "10.90.0.0/24"}}], "ports": [{"port": 8080, "protocol": "TCP"}]}]
+    hosts = [{"ipBlock": {"cidr": "10.90.0.0/24"}}, {"ipBlock": {"cidr": "10.244.0.0/16"}}]
+    assert ingress == [{"from": hosts, "ports": [{"port": 8080, "protocol": "TCP"}]}]
     assert recording.the(resources, "NetworkPolicy", "workloads-training").inputs["spec"]["ingress"] == []
