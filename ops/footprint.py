@@ -27,7 +27,7 @@ def take() -> dict[str, list[str]]:
     return {
         "links": _lines("ip", "-o", "-br", "link", cut=1),
         "iptables": _rules(),
-        "nft tables": _lines("nft", "list", "tables"),
+        "nft tables": _tables(),
         "mounts": _lines("findmnt", "-rn", "-o", "TARGET"),
         "cgroups": sorted(str(path.relative_to(cgroup)) for path in cgroup.rglob("*") if path.is_dir()),
         "sysctls": [f"{name}={_sysctl(name)}" for name in SYSCTLS],
@@ -52,12 +52,13 @@ def leftovers(environment: str) -> list[str]:
 
 
 def compare(before: dict[str, list[str]], after: dict[str, list[str]]) -> list[str]:
-    """The lines that came and went between two footprints."""
-    found = []
-    for part, lines in after.items():
-        found += [f"{part}: + {line}" for line in sorted(set(lines) - set(before[part]))]
-        found += [f"{part}: - {line}" for line in sorted(set(before[part]) - set(lines))]
-    return found
+    """The lines that came between two footprints; a changed sysctl is one.
+
+    What went is not told: another program may have ended, or an earlier lab's remains may be gone at last.
+    """
+    return [
+        f"{part}: + {line}" for part, lines in after.items() for line in sorted(set(lines) - set(before.get(part, [])))
+    ]
 
 
 def _file(environment: str) -> Path:
@@ -72,6 +73,13 @@ def _sysctl(name: str) -> str:
 def _lines(*command: str, cut: int | None = None) -> list[str]:
     done = subprocess.run(command, text=True, capture_output=True, check=False)
     return sorted(line.split()[0] if cut else line for line in done.stdout.splitlines() if line)
+
+
+def _tables() -> list[str]:
+    """nft's tables but iptables' own: it makes those, empty, as soon as somebody lists its rules."""
+    return [
+        line for line in _lines("nft", "list", "tables") if line.split()[-1] not in ("filter", "nat", "mangle", "raw")
+    ]
 
 
 def _rules() -> list[str]:

@@ -240,3 +240,29 @@ def remove_cgroups(parent: str) -> None:
             except OSError:
                 # Still holds processes: another lab's.
                 continue
+
+
+def remove_network_remains() -> None:
+    """Remove what podman's network program leaves after its last network: a chain without rules, a mount without names.
+
+    Both are left alone while another program's containers use them.
+    """
+    chain = "NETAVARK_FORWARD"
+    listed = subprocess.run(["iptables", "-w", "-S", chain], text=True, capture_output=True, check=False)
+    if listed.returncode == 0 and listed.stdout.split() == ["-N", chain]:
+        attempt(
+            "iptables",
+            "-w",
+            "-D",
+            "FORWARD",
+            "-m",
+            "comment",
+            "--comment",
+            "netavark firewall plugin rules",
+            "-j",
+            chain,
+        )
+        attempt("iptables", "-w", "-X", chain)
+    names = Path("/run/netns")
+    if names.is_mount() and not any(names.iterdir()):
+        attempt("umount", str(names))

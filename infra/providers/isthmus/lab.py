@@ -172,6 +172,7 @@ def remove_lab(
     if labs(podman):
         return []
     hostprep.remove_cgroups(CGROUP_PARENT)
+    hostprep.remove_network_remains()
     stuck = hostprep.release(podman.root)
     # podman mounts its own layer folder onto itself, again at each call, and leaves it so.
     hostprep.attempt("umount", str(podman.root / "overlay"))
