@@ -45,9 +45,11 @@ def ingress(settings: Environment) -> str:
 @pytest.fixture
 def make() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs a make target as a person would and returns what it printed; fails the test when it fails."""
+    # The `make test` around this would hand its own ARGS down to every make below it.
+    settings = {name: value for name, value in os.environ.items() if name not in ("ARGS", "MAKEFLAGS", "MAKEOVERRIDES")}
 
     def run(*args: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(["make", *args], cwd=ROOT, text=True, capture_output=True, check=False)
+        done = subprocess.run(["make", *args], cwd=ROOT, env=settings, text=True, capture_output=True, check=False)
         if status is not None:
             assert done.returncode == status, f"make {' '.join(args)}:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
         return done

@@ -264,5 +264,5 @@ def remove_network_remains() -> None:
         )
         attempt("iptables", "-w", "-X", chain)
     names = Path("/run/netns")
-    if names.is_mount() and not any(names.iterdir()):
+    if names.is_dir() and not any(names.iterdir()):
         attempt("umount", str(names))
