@@ -97,9 +97,12 @@ def apply(environment: str, phases: Phases, *, hosts: bool) -> None:
 
 
 def first_error(log: Path) -> str:
-    """The first line in which the engine says what went wrong."""
+    """The first line in which the engine says what went wrong; after a headline, its first cause too."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
-    return next((line for line in lines if line.startswith(("error:", "panic:"))), "see the log")
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        if line.startswith(("error:", "panic:")):
+            return f"{line} {following}" if line.endswith("occurred:") else line
+    return "see the log"
 
 
 def save_outputs(environment: str) -> dict[str, str]:

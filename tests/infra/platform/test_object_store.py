@@ -20,7 +20,9 @@ def settings() -> tuple[Any, Any]:
 
 
 def test_each_replica_is_bound_to_a_host_of_its_own(platform: list[Resource]) -> None:
-    volumes = [one.inputs["spec"] for one in platform if one.kind == "PersistentVolume"]
+    # the engine registers in no fixed order: by name, then
+    recorded = sorted((one for one in platform if one.kind == "PersistentVolume"), key=lambda one: one.name)
+    volumes = [one.inputs["spec"] for one in recorded]
     hosts = [
         one["nodeAffinity"]["required"]["nodeSelectorTerms"][0]["matchExpressions"][0]["values"][0] for one in volumes
     ]
