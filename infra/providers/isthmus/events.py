@@ -73,15 +73,14 @@ class Recorder:
         """Seconds since the run began."""
         return self.clock() - self._start
 
-    def __call__(self, event: dict[str, Any]) -> bool:
-        """Take one event. False tells ansible-runner not to store it: events can hold what a task returned."""
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Take one event."""
         data = event.get("event_data") or {}
         handler = getattr(self, f"_{event['event']}", None)
         if handler is not None:
             handler(data, _plain(event))
         elif event["event"] in ("error", "verbose", "warning", "system_warning") and event.get("stdout"):
             self._output.append(_plain(event))
-        return False
 
     @property
     def failures(self) -> list[Failure]:

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
@@ -20,16 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from ansible_runner.interface import init_runner
-from ansible_runner.runner import Runner
-
-from infra.providers.isthmus import processes, ssh
+from infra.paths import ROOT
+from infra.providers.isthmus import ansible_process, processes, ssh
 from infra.providers.isthmus.events import Recorder
 from infra.providers.isthmus.handler import ResourceError
-
-_FROM_SHELL = ("HOME", "USER", "LOGNAME", "TMPDIR", "TERM", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-"""All that a run takes from the shell that started it: its result must not depend on who runs it, and passphrases in
-the engine's environment are none of ansible's business."""
 
 _SOCKETS = "sockets"
 
@@ -74,42 +69,51 @@ def run(job: Job, recorder: Recorder) -> Outcome:
         _write(folder / "env" / "extravars", ordered({**job.variables, "isthmus_outputs": str(outputs)}))
         _write(folder / "env" / "settings", json.dumps({"pexpect_timeout": 1}))
         _write(folder / "known_hosts", ssh.known_hosts(job.inventory))
-        ours = _variables(job, folder, sockets)
-        runner = init_runner(
-            private_data_dir=str(folder),
-            project_dir=str(job.folder),
+        call = ansible_process.Call(
+            project=str(job.folder),
             playbook=job.playbook,
             inventory=str(folder / "inventory.json"),
-            envvars=ours,
-            cmdline="--check --diff" if job.check else None,
-            event_handler=recorder,
-            # Else ansible-runner takes over the signals of this process.
-            cancel_callback=lambda: False,
-            quiet=True,
+            check=job.check,
+            variables=_variables(job, folder, sockets),
         )
-        runner.config.env = _environment(runner.config.env, ours)
-        # Ansible gets SIGTERM when the thread that waits for it dies with its process: nothing works on unattended.
-        runner.config.command = ["setpriv", "--pdeathsig", "TERM", "--", *runner.config.command]
+        _write(folder / "run.json", json.dumps(call))
         with _Watch(job, recorder, folder) as watch:
-            runner.run()
+            succeeded, last_words = _play(folder, recorder)
         results = {path.name: path.read_text() for path in sorted(outputs.iterdir()) if path.is_file()}
-        last_words = "" if runner.rc == 0 else _last_words(runner)
-    return Outcome(succeeded=runner.rc == 0, results=results, stopped=watch.reason, last_words=last_words)
+    return Outcome(succeeded=succeeded, results=results, stopped=watch.reason, last_words=last_words)
 
 
-def _last_words(runner: Runner) -> str:
-    """For a run that says nothing in events, as when ansible cannot even start."""
-    status = "was ended by a signal" if runner.rc is None else f"ended with status {runner.rc}"
-    output = Path(runner.config.artifact_dir, "stdout")
-    lines = output.read_text(errors="replace").split() if output.exists() else []
-    return " ".join([f"it {status} and said:", *(lines[-60:] or ["nothing"])])
+def _play(folder: Path, recorder: Recorder) -> tuple[bool, str]:
+    """Hands every event to `recorder`; returns whether the run succeeded, and the last words of one that did not."""
+    # The process gets SIGTERM when the thread that waits for it dies with its process.
+    command = ["setpriv", "--pdeathsig", "TERM", "--", sys.executable, "-m", ansible_process.__name__, str(folder)]
+    end: dict[str, Any] = {}
+    with (folder / "stderr").open("w+") as stderr:
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr, text=True) as process:
+            try:
+                for line in process.stdout or ():
+                    event = json.loads(line)
+                    if "rc" in event:
+                        end = event
+                    else:
+                        recorder(event)
+            except BaseException:
+                process.terminate()
+                raise
+        if end.get("rc") == 0:
+            return True, ""
+        stderr.seek(0)
+        said = " ".join([end.get("said", ""), *stderr.read().split()[-ansible_process.LAST_WORDS :]]).strip()
+    status = end.get("rc", process.returncode)
+    how = "was ended by a signal" if status is None or status < 0 else f"ended with status {status}"
+    return False, f"it {how} and said: {said or 'nothing'}"
 
 
 class _Watch(threading.Thread):
     """Ends the run when its time is over or when it is cancelled.
 
-    A thread of its own, so that the limit holds whatever ansible-runner waits for; it would end ansible's process group
-    only, and the workers of ansible are in others.
+    A thread of its own, so that the limit holds while no event comes. The workers of ansible lead process groups of
+    their own: each process is ended by its id.
     """
 
     def __init__(self, job: Job, recorder: Recorder, folder: Path) -> None:
@@ -226,11 +230,3 @@ def _variables(job: Job, folder: Path, sockets: Path) -> dict[str, str]:
     }
     config = job.folder / "ansible.cfg"
     return {**settings, **({"ANSIBLE_CONFIG": str(config)} if config.is_file() else {})}
-
-
-def _environment(prepared: dict[str, str], ours: dict[str, str]) -> dict[str, str]:
-    """What ansible-runner added, our settings, and the few names that come from the shell."""
-    added = {name: value for name, value in prepared.items() if os.environ.get(name) != value}
-    added.pop("ORIGINAL_STDOUT_CALLBACK", None)
-    shell = {name: value for name, value in os.environ.items() if name.upper() in _FROM_SHELL}
-    return {**shell, **added, **ours}
