@@ -23,7 +23,7 @@ CHECKS = {
             "pytest",
             "-q",
             "-m",
-            "not machine and not apiserver and not lab and not e2e and not unproven",
+            "not machine and not apiserver and not lab and not e2e",
         ),
         *("-n", "2"),
     ],
@@ -43,17 +43,13 @@ def check() -> int:
     return 0
 
 
-NOT_YET = "not unproven and not machine and not apiserver"
-"""What `make test` leaves out for now, as the README's limits say: `make test ARGS="-m machine"` runs such a tier."""
-
-
 def test(environment: str, args: list[str]) -> int:
     """The tests against the running environment, which is brought up first if it is not, and all unit tests."""
     if not (state(environment) / "kubeconfig-onprem.yaml").exists():
         up.up(environment)
     settings = {**os.environ, **engine.variables(environment), "ISTHMUS_ENV": environment}
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "--durations=15", *(args or ["-m", NOT_YET])],
+        [sys.executable, "-m", "pytest", "--durations=15", *args],
         cwd=ROOT,
         env=settings,
         check=False,

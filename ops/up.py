@@ -12,6 +12,8 @@ import httpx
 from infra import environment as environments
 from infra.paths import ROOT, state
 from infra.providers.isthmus import lab
+from infra.providers.isthmus.handler import ResourceError
+from infra.providers.isthmus.podman import Podman
 from ops import bootstrap, engine, footprint, lock
 from ops.console import Failure, Phases, say
 from ops.mirror import sync
@@ -28,7 +30,7 @@ def up(environment: str, *, hosts: bool = False) -> int:
         with phases.phase("tools"):
             bootstrap.ensure()
         if settings.onprem.provisioner == "lab":
-            remove_lost_lab(environment)
+            make_room(environment)
         with phases.phase("mirror"):
             sync.sync()
         prepare(environment)
@@ -57,8 +59,15 @@ def load(environment: str) -> environments.Environment:
         ) from None
 
 
-def remove_lost_lab(environment: str) -> None:
-    """Takes away this checkout's machines if their state is gone: nothing could continue them, or tell them apart."""
+def make_room(environment: str) -> None:
+    """Ends dead labs and refuses a live one, before long work and before the machine's footprint is taken.
+
+    This checkout's own machines go too if their state is gone: nothing could continue them, or tell them apart.
+    """
+    try:
+        lab.claim(str(ROOT), environment, Podman.default())
+    except ResourceError as fault:
+        raise Failure(str(fault), fix="one of the two commands above") from None
     if (state(environment) / "pulumi").exists():
         return
     if any((found.checkout, found.environment) == (str(ROOT), environment) and found.machines for found in lab.labs()):

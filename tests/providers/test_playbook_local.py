@@ -20,8 +20,6 @@ from infra.providers.isthmus import processes
 from infra.providers.isthmus.handler import UNKNOWN, Context, PartialFailure, ResourceError
 from infra.providers.isthmus.playbook import Playbook
 
-pytestmark = pytest.mark.unproven
-
 HERE = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
 
 SECRET = "b7f1d0c2-never-to-be-shown"
