@@ -47,8 +47,15 @@ S3_BUCKET: Final = "models"
 OBJECT_STORE_PATH: Final = "/var/lib/isthmus/object-store"
 """Where a host keeps its replica of the object store."""
 
-MACHINE_DISKS: Final = ("/var/lib/containerd", "/var/lib/kubelet", "/var/lib/etcd", OBJECT_STORE_PATH)
-"""What of a lab machine is a disk of its own: it survives power loss, and holds what overlay cannot carry."""
+MACHINE_DISKS: Final = (
+    "/etc/kubernetes",
+    "/var/lib/containerd",
+    "/var/lib/kubelet",
+    "/var/lib/etcd",
+    OBJECT_STORE_PATH,
+)
+"""What of a lab machine is a disk of its own: it outlives the machine, so that one made anew is the same cluster's
+member, and it holds what overlay cannot carry."""
 
 
 def disk_folder(mount_point: str) -> str:

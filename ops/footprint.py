@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -20,16 +21,20 @@ SYSCTLS = (
     "vm/panic_on_oom",
 )
 
+CGROUPS = re.compile(r"isthmus|libpod|conmon|podman|kube|containerd")
+"""Of what a lab could make. Sessions and services of the machine itself come and go, and are not the lab's."""
+
 
 def take() -> dict[str, list[str]]:
     """Links, firewall rules, cgroups and sysctls of this machine, each as sorted lines."""
     cgroup = Path("/sys/fs/cgroup")
+    folders = (str(path.relative_to(cgroup)) for path in cgroup.rglob("*") if path.is_dir())
     return {
         "links": _lines("ip", "-o", "-br", "link", cut=1),
         "iptables": _rules(),
         "nft tables": _tables(),
         "mounts": _lines("findmnt", "-rn", "-o", "TARGET"),
-        "cgroups": sorted(str(path.relative_to(cgroup)) for path in cgroup.rglob("*") if path.is_dir()),
+        "cgroups": sorted(name for name in folders if CGROUPS.search(name)),
         "sysctls": [f"{name}={_sysctl(name)}" for name in SYSCTLS],
     }
 

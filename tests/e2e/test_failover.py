@@ -7,7 +7,9 @@ import time
 import pytest
 
 from infra.environment import Environment
+from infra.providers.isthmus.podman import Podman
 from ops import cluster, machines
+from tests.e2e.conftest import wait_until_whole
 from tests.e2e.polling import Poller
 from tests.e2e.work import round_trip, train
 
@@ -63,3 +65,17 @@ def test_the_site_works_on_without_one_control_plane_which_rejoins_by_itself(
         assert time.monotonic() - start < 180, f"{lost} did not rejoin within 180 s"
         time.sleep(1)
     print(f"{lost} was ready {time.monotonic() - start:.0f} s after its power came back")
+
+
+def test_a_lost_machine_is_made_anew_on_its_disks_and_is_the_same_member(environment, settings, make, ingress) -> None:
+    lost = settings.onprem.hosts[0].name
+    before = next(n for n in cluster.items(environment, "nodes") if n["metadata"]["name"] == lost)["metadata"]["uid"]
+    Podman.default()("rm", "--force", "--time", "0", lost)
+    with Poller(f"{ingress}/v2/health/ready", interval=0.05) as client:
+        make("up")
+    print(f"{lost} was lost: longest gap in predictions {client.longest:.2f} s while it was made anew")
+    wait_until_whole(environment, settings)
+    nodes = {n["metadata"]["name"]: n["metadata"]["uid"] for n in cluster.items(environment, "nodes")}
+    assert nodes[lost] == before
+    assert client.longest < 10
+    make("preview", "HOSTS=1", "ARGS=--expect-no-changes")
