@@ -41,7 +41,7 @@ def test_the_lab_boots_a_machine_for_each_host_on_one_network() -> None:
 def test_a_machine_keeps_its_disks_apart_from_others_and_from_other_environments(checkout: Path) -> None:
     resources, _ = register(recording.local())
     disks = [disk for one in resources if one.kind == "Machine" for disk in one.inputs["disks"].values()]
-    assert len(set(disks)) == len(disks) == 12
+    assert len(set(disks)) == len(disks) == 15
     assert all(Path(disk).is_relative_to(checkout / "local" / "machines") for disk in disks)
 
 
