@@ -89,6 +89,12 @@ Label = Annotated[str, BeforeValidator(_label)]
 Quantity = Annotated[str, BeforeValidator(_quantity), WithJsonSchema({"type": ["string", "integer"]})]
 Taint = Annotated[str, BeforeValidator(_taint)]
 HostKey = Annotated[str, BeforeValidator(_host_key)]
+InstanceType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$", examples=["m7i.xlarge"])]
+AddonVersion = Annotated[str, Field(pattern=r"^v\d+\.\d+\.\d+-eksbuild\.\d+$", examples=["v1.12.1-eksbuild.2"])]
+EksVersion = Annotated[str, Field(pattern=r"^1\.\d{2}$", examples=["1.34"])]
+AccountId = Annotated[str, Field(pattern=r"^\d{12}$")]
+RoleArn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$")]
+Email = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -147,6 +153,76 @@ class Onprem(_Model):
         return tuple(host for host in self.hosts if role in host.roles)
 
 
+class CloudNetwork(_Model):
+    """Pods and Services have ranges of their own: Cilium's overlay carries them, so pods take no VPC addresses."""
+
+    cidr: Network = Field(description="range of the VPC: nodes, load balancers, endpoints; /16 to /20")
+    pod_cidr: Network = Field(description="range of the pods")
+    service_cidr: Network = Field(description="range of the Services' cluster addresses")
+    nat: Literal["per_zone", "single"] = Field(
+        default="per_zone", description="NAT gateways: one a zone, or one for all, cheaper and lost with its zone"
+    )
+
+
+class NodeGroup(_Model):
+    name: Label
+    capacity: Literal["on_demand", "spot"]
+    instance_types: tuple[InstanceType, ...] = Field(min_length=1, strict=False)
+    accelerator: Literal["none", "nvidia"] = Field(default="none", description="nvidia: nodes start with the driver")
+    disk_gib: int = Field(default=50, ge=20, le=16384, description="root volume of a node, GiB")
+    min: int = Field(ge=0, le=450)
+    desired: int = Field(ge=0, le=450, description="nodes at first; later an autoscaler's business")
+    max: int = Field(ge=1, le=450)
+    labels: dict[str, str] = Field(default_factory=dict, description="Kubernetes node labels")
+    taints: tuple[Taint, ...] = Field(default=(), strict=False, description="Kubernetes node taints")
+
+
+class Addons(_Model):
+    """EKS add-ons, each pinned; `aws eks describe-addon-versions` lists what there is."""
+
+    coredns: AddonVersion
+    aws_ebs_csi_driver: AddonVersion
+    eks_pod_identity_agent: AddonVersion
+    metrics_server: AddonVersion
+
+
+class Link(_Model):
+    """The tunnels between the sites."""
+
+    site_address: Address = Field(description="the site's public address, where its end of both tunnels is")
+    site_asn: int = Field(default=65010, ge=64512, le=65534, description="private number of the site's network (BGP)")
+    cloud_asn: int = Field(default=64512, ge=64512, le=65534, description="private number of the cloud's network")
+
+
+class Budget(_Model):
+    monthly_usd: int = Field(ge=1, description="what the cloud half may cost a month")
+    emails: tuple[Email, ...] = Field(
+        min_length=1, strict=False, description="who hears of 80 % and of a forecast over"
+    )
+
+
+class Cloud(_Model):
+    provisioner: Literal["aws", "lab"] = Field(description="aws is Amazon's; lab answers its API on this machine")
+    account_id: AccountId = Field(description="the only AWS account that is touched")
+    region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", examples=["eu-central-1"])
+    zones: tuple[str, ...] = Field(min_length=2, max_length=6, strict=False, description="zones of that region")
+    kubernetes_version: EksVersion = Field(
+        description="as EKS names it, such as 1.34; AWS is asked whether it offers it"
+    )
+    cluster: Cluster
+    network: CloudNetwork
+    public_access_cidrs: tuple[Network, ...] = Field(
+        default=(), strict=False, description="who may reach the API from the internet; nobody without it"
+    )
+    platform_team_roles: tuple[RoleArn, ...] = Field(min_length=1, strict=False, description="who administers it")
+    node_groups: tuple[NodeGroup, ...] = Field(min_length=1, strict=False)
+    addons: Addons
+    link: Link
+    budget: Budget
+    log_retention_days: Literal[7, 14, 30, 60, 90, 180, 365] = 90
+    deletable: bool = Field(default=False, description="may buckets with content, keys and the cluster be deleted")
+
+
 class Amounts(_Model):
     cpu: Quantity
     memory: Quantity
@@ -191,6 +267,7 @@ class Environment(_Model):
     name: Label = Field(description="also the file's name and the Pulumi stack's")
     kubernetes: Kubernetes
     onprem: Onprem
+    cloud: Cloud | None = Field(default=None, description="the cloud half; without it the site stands alone")
     platform: Platform
     workloads: Workloads
 

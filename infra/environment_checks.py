@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from infra import quantities
 from infra.paths import ROOT
 
 if TYPE_CHECKING:
-    from infra.environment import Environment, Resources
+    from infra.environment import CloudNetwork, Environment, Resources, SiteNetwork
 
 CATALOG = ROOT / "mirror" / "catalog.yaml"
 
@@ -49,13 +49,9 @@ def _version(environment: Environment) -> Iterator[str]:
 def _ranges(environment: Environment) -> Iterator[str]:
     onprem = environment.onprem
     network = onprem.network
-    keys = ("cidr", "pod_cidr", "service_cidr")
-    for (one, first), (other, second) in combinations([(key, getattr(network, key)) for key in keys], 2):
+    for (one, first), (other, second) in combinations(_all_ranges(environment), 2):
         if first.overlaps(second):
-            yield (
-                f"onprem.network.{other}: {second} overlaps onprem.network.{one} {first}; "
-                "choose a private range that no other key uses"
-            )
+            yield f"{other}: {second} overlaps {one} {first}; choose a private range that no other key uses"
     room = 2 ** (NODE_PREFIX - network.pod_cidr.prefixlen) if network.pod_cidr.prefixlen <= NODE_PREFIX else 0
     if room < len(onprem.hosts):
         yield (
@@ -66,6 +62,18 @@ def _ranges(environment: Environment) -> Iterator[str]:
         yield f"onprem.network.pod_cidr: {network.pod_cidr} is larger than Kubernetes takes; use a /8 or smaller"
     if not 12 <= network.service_cidr.prefixlen <= 24:
         yield f"onprem.network.service_cidr: {network.service_cidr} is not between /12 and /24; a /16 is usual"
+
+
+def _all_ranges(environment: Environment) -> list[tuple[str, IPv4Network]]:
+    """Every range of both sites, which are joined: an address means one thing on either."""
+    sites: list[tuple[str, SiteNetwork | CloudNetwork]] = [("onprem", environment.onprem.network)]
+    if environment.cloud:
+        sites.append(("cloud", environment.cloud.network))
+    return [
+        (f"{site}.network.{key}", getattr(network, key))
+        for site, network in sites
+        for key in ("cidr", "pod_cidr", "service_cidr")
+    ]
 
 
 def _addresses(environment: Environment) -> Iterator[str]:
@@ -174,6 +182,55 @@ def _resources(environment: Environment) -> Iterator[str]:
                 )
 
 
+def _cloud_site(environment: Environment) -> Iterator[str]:
+    if (cloud := environment.cloud) is None:
+        return
+    for key in ("name", "id"):
+        value = getattr(cloud.cluster, key)
+        if value == getattr(environment.onprem.cluster, key):
+            yield f"cloud.cluster.{key}: {value} is also onprem.cluster.{key}; meshed clusters need different ones"
+    for at, zone in enumerate(cloud.zones):
+        if zone[:-1] != cloud.region or not zone[-1].isalpha():
+            yield f"cloud.zones[{at}]: {zone} is not a zone of {cloud.region}; write one like {cloud.region}a"
+        if zone in cloud.zones[:at]:
+            yield f"cloud.zones[{at}]: {zone} is named twice; name each zone once"
+    network = cloud.network
+    if not 16 <= network.cidr.prefixlen <= 20:
+        yield f"cloud.network.cidr: {network.cidr} is not between /16 and /20, which hold the subnets; a /16 is usual"
+    if not 12 <= network.service_cidr.prefixlen <= 24:
+        yield f"cloud.network.service_cidr: {network.service_cidr} is not between /12 and /24; a /16 is usual"
+    for at, allowed in enumerate(cloud.public_access_cidrs):
+        if allowed.prefixlen == 0:
+            yield (
+                f"cloud.public_access_cidrs[{at}]: {allowed} is everybody; name the networks that may reach the API, "
+                "or leave the key out to reach it through the link alone"
+            )
+    if cloud.link.site_asn == cloud.link.cloud_asn:
+        yield f"cloud.link.cloud_asn: {cloud.link.cloud_asn} is also site_asn; give each side its own number"
+    if cloud.provisioner == "lab" and environment.onprem.provisioner != "lab":
+        yield "cloud.provisioner: lab needs the lab on-prem too; write aws, or set onprem.provisioner to lab"
+
+
+def _node_groups(environment: Environment) -> Iterator[str]:
+    if (cloud := environment.cloud) is None:
+        return
+    first: dict[str, int] = {}
+    for at, group in enumerate(cloud.node_groups):
+        key = f"cloud.node_groups[{at}]"
+        if group.name in first:
+            yield f"{key}.name: {group.name} is also the name of cloud.node_groups[{first[group.name]}]; rename"
+        first.setdefault(group.name, at)
+        if group.min > group.max:
+            yield f"{key}.min: {group.min} is more than max {group.max}; lower min or raise max"
+        elif not group.min <= group.desired <= group.max:
+            yield f"{key}.desired: {group.desired} is not between min {group.min} and max {group.max}; choose one between"
+        if group.capacity == "spot" and len(set(group.instance_types)) < 2:
+            yield (
+                f"{key}.instance_types: a spot group of a single type is empty when AWS takes that type back; "
+                "name two or more of the same size"
+            )
+
+
 Check = Callable[["Environment"], Iterator[str]]
 
 CHECKS: tuple[Check, ...] = (
@@ -186,6 +243,8 @@ CHECKS: tuple[Check, ...] = (
     _provisioner,
     _capacity,
     _resources,
+    _cloud_site,
+    _node_groups,
 )
 
 
