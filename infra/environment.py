@@ -92,6 +92,7 @@ HostKey = Annotated[str, BeforeValidator(_host_key)]
 InstanceType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$", examples=["m7i.xlarge"])]
 AddonVersion = Annotated[str, Field(pattern=r"^v\d+\.\d+\.\d+-eksbuild\.\d+$", examples=["v1.12.1-eksbuild.2"])]
 EksVersion = Annotated[str, Field(pattern=r"^1\.\d{2}$", examples=["1.34"])]
+Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", examples=["eu-central-1"])]
 AccountId = Annotated[str, Field(pattern=r"^\d{12}$")]
 RoleArn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$")]
 Email = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
@@ -204,7 +205,7 @@ class Budget(_Model):
 class Cloud(_Model):
     provisioner: Literal["aws", "lab"] = Field(description="aws is Amazon's; lab answers its API on this machine")
     account_id: AccountId = Field(description="the only AWS account that is touched")
-    region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", examples=["eu-central-1"])
+    region: Region
     zones: tuple[str, ...] = Field(min_length=2, max_length=6, strict=False, description="zones of that region")
     kubernetes_version: EksVersion = Field(
         description="as EKS names it, such as 1.34; AWS is asked whether it offers it"
@@ -263,8 +264,17 @@ class Workloads(_Model):
     inference: Inference
 
 
+class State(_Model):
+    """Where the engine keeps what it knows; both are made by the first `make up`. It needs credentials of AWS."""
+
+    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", description="S3 bucket, versioned and encrypted")
+    region: Region
+    key_alias: str = Field(pattern=r"^alias/[a-zA-Z0-9/_-]+$", description="KMS key of the secrets in the state")
+
+
 class Environment(_Model):
     name: Label = Field(description="also the file's name and the Pulumi stack's")
+    state: State | None = Field(default=None, description="the engine's state; without it a folder of this checkout")
     kubernetes: Kubernetes
     onprem: Onprem
     cloud: Cloud | None = Field(default=None, description="the cloud half; without it the site stands alone")
@@ -277,12 +287,19 @@ def _key(location: tuple[int | str, ...]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".") or "file"
 
 
+def _example(location: tuple[int | str, ...]) -> str:
+    """The reviewed file that shows the key: a lab has neither a cloud of Amazon's own nor a state there."""
+    return "environments/prod.yaml" if location[:1] in (("cloud",), ("state",)) else "environments/local.yaml"
+
+
 def _fields_at(location: tuple[int | str, ...]) -> list[str]:
     """The keys that the model knows where `location` leads, from the schema that it generates."""
     schema = root = Environment.model_json_schema()
     for part in location:
         schema = schema["items"] if isinstance(part, int) else schema["properties"][part]
-        schema = root["$defs"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+        options = [schema, *schema.get("anyOf", ())]  # a part that may be left out is this or null
+        ref = next((option["$ref"] for option in options if "$ref" in option), None)
+        schema = root["$defs"][ref.rpartition("/")[2]] if ref else schema
     return list(schema.get("properties", {}))
 
 
@@ -306,12 +323,12 @@ def _explain(error: Any) -> str:
         fix = f"did you mean `{near}`?" if near else f"remove it; known here: {', '.join(_fields_at(location[:-1]))}"
         return f"{_key(location)}: unknown key; {fix}"
     if kind == "missing":
-        return f"{_key(location)}: required key is missing; add it as in environments/local.yaml"
+        return f"{_key(location)}: required key is missing; add it as in {_example(location)}"
     if kind == "value_error":
         return f"{_key(location)}: {error['ctx']['error']}"
     rule = error["msg"][0].lower() + error["msg"][1:]
     shown = f"{value!r} is refused, " if isinstance(value, (str, int, float, bool)) else ""
-    return f"{_key(location)}: {shown}{rule}; correct it as in environments/local.yaml"
+    return f"{_key(location)}: {shown}{rule}; correct it as in {_example(location)}"
 
 
 def parse(path: Path) -> Environment:

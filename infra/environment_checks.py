@@ -223,7 +223,7 @@ def _node_groups(environment: Environment) -> Iterator[str]:
         if group.min > group.max:
             yield f"{key}.min: {group.min} is more than max {group.max}; lower min or raise max"
         elif not group.min <= group.desired <= group.max:
-            yield f"{key}.desired: {group.desired} is not between min {group.min} and max {group.max}; choose one between"
+            yield f"{key}.desired: {group.desired} is not between min {group.min} and max {group.max}; change it"
         if group.capacity == "spot" and len(set(group.instance_types)) < 2:
             yield (
                 f"{key}.instance_types: a spot group of a single type is empty when AWS takes that type back; "

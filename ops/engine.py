@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import signal
 import subprocess
 from collections.abc import Iterable
@@ -13,34 +12,24 @@ from pathlib import Path
 
 from infra import settings
 from infra.paths import BIN, CACHE, ROOT, state
+from ops import backend
 from ops.console import Failure, Phases
 
 _RESOURCE_LINE = re.compile(r"^\s*([+~\-@>xi]{1,2}|\+-|\+\+|--)\s+(\S+:\S+)\s+(\S+)\s+(.*)$")
 _ALWAYS = re.compile(r"error|warning|Diagnostics|stand-in", re.IGNORECASE)
 
 
-def passphrase_file(environment: str) -> Path:
-    """The file that holds the passphrase of the local stack's secrets; made once, for the owner's eyes only."""
-    path = state(environment) / "passphrase"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(32))
-    return path
-
-
 def variables(environment: str) -> dict[str, str]:
     """What the engine, and a person's own `pulumi`, `kubectl` and `ansible`, need in their environment."""
-    backend = state(environment) / "pulumi"
-    backend.mkdir(parents=True, exist_ok=True)
+    kept = backend.of(environment)
     return {
         "PATH": f"{ROOT / '.venv' / 'bin'}:{BIN}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "PULUMI_HOME": str(CACHE / "pulumi"),
-        "PULUMI_BACKEND_URL": f"file://{backend}",
-        "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase_file(environment)),
+        "PULUMI_BACKEND_URL": kept.url,
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "ANSIBLE_CONFIG": str(ROOT / "ansible" / "ansible.cfg"),
+        **kept.variables,
     }
 
 
@@ -64,7 +53,8 @@ def pulumi(environment: str, *args: str, check: bool = True) -> subprocess.Compl
 
 def select_stack(environment: str) -> None:
     """Makes the environment's stack the current one, creating it on the first run."""
-    pulumi(environment, "stack", "select", "--create", "--secrets-provider", "passphrase", environment)
+    provider = backend.of(environment).secrets_provider
+    pulumi(environment, "stack", "select", "--create", "--secrets-provider", provider, environment)
 
 
 def look_at_hosts() -> dict[str, str]:

@@ -6,19 +6,24 @@ import os
 import subprocess
 
 from infra.paths import ROOT
-from ops import bootstrap, engine, lock
+from ops import backend, bootstrap, engine, lock
+from ops.console import say
 from ops.mirror import sync
 from ops.up import load, prepare
 
 
 def preview(environment: str, hosts: bool, args: list[str]) -> int:
     """Runs `pulumi preview`; `hosts` adds the check-mode diff of each host; returns the engine's status."""
-    load(environment)
+    settings = load(environment)
     with lock.held(environment):
         bootstrap.ensure()
         sync.sync()
         prepare(environment)
+        if settings.onprem.provisioner != "lab" and (missing := backend.stand_ins()):
+            say(
+                f"NOTE: previewed with stand-ins for {', '.join(missing)} and an empty state; no host or cloud is asked"
+            )
         extra = engine.look_at_hosts() if hosts else {}
         command = ["pulumi", "preview", "--stack", environment, "--non-interactive", "--diff", *args]
-        settings = {**os.environ, **engine.variables(environment), **extra}
-        return subprocess.run(command, cwd=ROOT, env=settings, check=False).returncode
+        variables = {**os.environ, **engine.variables(environment), **extra}
+        return subprocess.run(command, cwd=ROOT, env=variables, check=False).returncode

@@ -14,7 +14,7 @@ from infra.paths import ROOT, state
 from infra.providers.isthmus import lab
 from infra.providers.isthmus.handler import ResourceError
 from infra.providers.isthmus.podman import Podman
-from ops import bootstrap, engine, footprint, lock
+from ops import backend, bootstrap, engine, footprint, lock
 from ops.console import Failure, Phases, say
 from ops.mirror import sync
 
@@ -31,8 +31,15 @@ def up(environment: str, *, hosts: bool = False) -> int:
             bootstrap.ensure()
         if settings.onprem.provisioner == "lab":
             make_room(environment)
+        elif missing := backend.stand_ins():
+            raise Failure(
+                f"{environment} is no lab, and the plugins for {', '.join(missing)} are stand-ins, for labs only",
+                fix="run it where get.pulumi.com is reached; `make preview` works here",
+            )
         with phases.phase("mirror"):
             sync.sync()
+        if settings.state:
+            backend.ensure(settings.state)
         prepare(environment)
         footprint.remember(environment)
         with phases.phase("pulumi up"):

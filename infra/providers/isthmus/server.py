@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import traceback
 from collections.abc import Awaitable
@@ -22,6 +23,9 @@ VERSION = "0.1.0"
 
 # The engine's own limit: inventories and playbook outputs are far below it.
 MESSAGE_LIMIT_BYTES = 400 * 1024 * 1024
+
+GRACE_S = 6
+"""How long what runs has to end after the engine's death: ansible ends its workers first."""
 
 
 class Servicer(ProviderServicer):
@@ -79,6 +83,15 @@ def _details(error: Unfinished) -> bytes:
     ).SerializeToString()
 
 
+async def end_with(parent: int, provider: Provider) -> None:
+    """Ends this process when the engine was killed: nobody hears its answers, and ansible would go on by itself."""
+    while os.getppid() == parent:
+        await asyncio.sleep(1)
+    await provider.cancel()
+    await asyncio.sleep(GRACE_S)
+    os._exit(1)
+
+
 async def serve(provider: Provider, engine_address: str) -> None:
     """Serve on a free port of loopback, and tell the engine which by printing it."""
     limits = [("grpc.max_receive_message_length", MESSAGE_LIMIT_BYTES), ("grpc.max_send_message_length", -1)]
@@ -87,9 +100,11 @@ async def serve(provider: Provider, engine_address: str) -> None:
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
+    watch = asyncio.create_task(end_with(os.getppid(), provider))
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
     await server.wait_for_termination()
+    watch.cancel()
 
 
 def main(engine_address: str) -> None:
