@@ -12,6 +12,7 @@ import pulumi_kubernetes as kubernetes  # noqa: E402
 
 from infra import addressing, environment, settings  # noqa: E402
 from infra.artifacts import ArtifactError, Index  # noqa: E402
+from infra.cloud import Cloud, CloudArgs  # noqa: E402
 from infra.onprem import Site, SiteArgs  # noqa: E402
 from infra.platform import Platform, PlatformArgs  # noqa: E402
 from infra.platform.chart import ChartError  # noqa: E402
@@ -39,6 +40,10 @@ def main() -> None:
     inside = pulumi.ResourceOptions(providers=[provider], deleted_with=site.cluster.playbook)
     platform = Platform("platform", PlatformArgs(environment=env, index=index), inside)
     Workloads("workloads", WorkloadsArgs(environment=env, index=index, platform=platform), inside)
+
+    if env.cloud:
+        cloud = Cloud("cloud", CloudArgs(environment=env))
+        pulumi.export("cloud_kubeconfig", cloud.kubeconfig)
 
     pulumi.export("environment_digest", environment.digest(file))
     pulumi.export("api_endpoint", addressing.api_url(network))

@@ -49,10 +49,30 @@ class Mocks(pulumi.runtime.Mocks):
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
         self.resources.append(Resource(args.typ, args.name, args.inputs))
-        return f"{args.name}-id", {**args.inputs, **_made(args.typ, args.name)}
+        amazon = _amazons(args.name) if args.typ.startswith("aws:") else {}
+        return f"{args.name}-id", {**amazon, **args.inputs, **_made(args.typ, args.name)}
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
         raise AssertionError(f"the program calls {args.token}")
+
+
+def _amazons(name: str) -> dict[str, Any]:
+    """What AWS adds to the inputs of whatever it makes; each resource has its part of it."""
+    tunnels = {
+        f"tunnel{number}{key}": f"{name}-tunnel{number}-{key}"
+        for number in (1, 2)
+        for key in ("Address", "CgwInsideAddress", "VgwInsideAddress", "PresharedKey")
+    }
+    return {
+        "arn": f"arn:aws:::{name}",
+        "bucket": name,
+        "certificateAuthority": {"data": f"{name}-authority"},
+        "endpoint": f"https://{name}.example",
+        "keyId": f"{name}-key",
+        "latestVersion": 1,
+        "name": name,
+        **tunnels,
+    }
 
 
 def _made(kind: str, name: str) -> dict[str, Any]:
@@ -75,6 +95,7 @@ class Options:
     protect: bool
     deleted_with: str
     depends_on: frozenset[str]
+    provider: str
 
 
 class Monitor(pulumi.runtime.mocks.MockMonitor):
@@ -90,6 +111,7 @@ class Monitor(pulumi.runtime.mocks.MockMonitor):
             protect=request.protect,
             deleted_with=_name(request.deletedWith),
             depends_on=frozenset(_name(urn) for urn in request.dependencies),
+            provider=_name(request.provider.rpartition("::")[0]),
         )
         return super().RegisterResource(request)
 

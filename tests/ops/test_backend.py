@@ -37,24 +37,28 @@ def account(monkeypatch: pytest.MonkeyPatch):
         yield
 
 
-def test_a_lab_keeps_its_state_in_the_checkout(official: None) -> None:
+@pytest.mark.usefixtures("official")
+def test_a_lab_keeps_its_state_in_the_checkout() -> None:
     kept = backend.of("local")
     assert kept.url == f"file://{ROOT}/.state/local/pulumi"
     assert kept.secrets_provider == "passphrase"
 
 
-def test_production_keeps_its_state_in_its_bucket_under_its_key(official: None) -> None:
+@pytest.mark.usefixtures("official")
+def test_production_keeps_its_state_in_its_bucket_under_its_key() -> None:
     kept = backend.of("prod")
     assert kept.url.startswith("s3://isthmus-state-444455556666-prod?region=eu-central-1")
     assert kept.secrets_provider == "awskms://alias/isthmus-state-prod?region=eu-central-1"
 
 
-def test_a_stand_in_never_touches_a_true_state(standing_in: None) -> None:
+@pytest.mark.usefixtures("standing_in")
+def test_a_stand_in_never_touches_a_true_state() -> None:
     assert backend.stand_ins() == ["kubernetes"]
     assert backend.of("prod").url.startswith("file://")
 
 
-def test_bucket_and_key_are_made_once_versioned_encrypted_and_closed(account: None) -> None:
+@pytest.mark.usefixtures("account")
+def test_bucket_and_key_are_made_once_versioned_encrypted_and_closed() -> None:
     backend.ensure(KEPT)
     backend.ensure(KEPT)
     s3, kms = boto3.client("s3", region_name=KEPT.region), boto3.client("kms", region_name=KEPT.region)
@@ -74,7 +78,8 @@ def test_an_account_that_does_not_answer_is_one_clear_error() -> None:
     assert "credentials" in caught.value.fix
 
 
-def test_real_sites_are_not_built_with_stand_ins(standing_in: None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("standing_in")
+def test_real_sites_are_not_built_with_stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(up.bootstrap, "ensure", lambda: None)
     with pytest.raises(Failure, match="stand-ins"):
         up.up("prod")

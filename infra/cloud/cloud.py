@@ -1,0 +1,152 @@
+"""The cloud half as the rest of the program sees it: a cluster, stores, and the far end of the link."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_aws import eks
+
+from infra.cloud import identity
+from infra.cloud.addons import Addons
+from infra.cloud.budget import budget
+from infra.cloud.eks import Eks, EksArgs
+from infra.cloud.endpoints import Endpoints
+from infra.cloud.keys import Keys
+from infra.cloud.link import Link
+from infra.cloud.network import Vpc, VpcArgs
+from infra.cloud.node_groups import NodeGroups, NodeGroupsArgs
+from infra.cloud.provider import provider
+from infra.cloud.storage import Bucket, Repository
+from infra.environment import Cloud as Settings
+from infra.environment import Environment
+from infra.naming import WORKLOADS_NAMESPACE
+
+REPOSITORIES = ("inference", "training")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloudArgs:
+    """`endpoint` answers AWS's API in a lab; None elsewhere."""
+
+    environment: Environment
+    endpoint: pulumi.Input[str] | None = None
+
+
+class Cloud(pulumi.ComponentResource):
+    """Network, cluster, nodes, stores and link. `kubeconfig` asks AWS for a token at each use, and holds none."""
+
+    cluster: eks.Cluster
+    kubeconfig: pulumi.Output[str]
+    link: Link
+    models: Bucket
+    backups: Bucket
+
+    def __init__(self, name: str, args: CloudArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        own = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions())
+        super().__init__("isthmus:cloud:Cloud", name, None, own)
+        environment, cloud = args.environment, args.environment.cloud
+        assert cloud is not None
+        aws = provider(environment, args.endpoint, pulumi.ResourceOptions(parent=self))
+        child = pulumi.ResourceOptions(parent=self, providers=[aws])
+        site = environment.onprem.network
+        keys = Keys("keys", cloud=cloud, opts=child)
+        network = Vpc("vpc", VpcArgs(cloud=cloud, logs_key=keys.logs.arn), child)
+        endpoints = Endpoints("endpoints", cloud=cloud, network=network, opts=child)
+        roles = identity.Roles("roles", child)
+        self.cluster = Eks(
+            "eks",
+            EksArgs(
+                cloud=cloud,
+                keys=keys,
+                role=roles.cluster.arn,
+                subnets=network.private_subnets,
+                site=site.cidr,
+            ),
+            pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=roles.attached)),
+        ).cluster
+        nodes = NodeGroups(
+            "node-groups",
+            NodeGroupsArgs(
+                cloud=cloud,
+                environment=environment.name,
+                cluster=self.cluster.name,
+                role=roles.node.arn,
+                subnets=network.private_subnets,
+                needed=[*roles.attached, endpoints],
+            ),
+            child,
+        )
+        Addons("addons", cloud=cloud, cluster=self.cluster.name, nodes=[*nodes.groups.values()], opts=child)
+        self.models = Bucket("models", cloud=cloud, key=keys.data.arn, opts=child)
+        self.backups = Bucket("backups", cloud=cloud, key=keys.data.arn, opts=child)
+        self.repositories = {
+            one: Repository(one, cloud=cloud, key=keys.data.arn, opts=child).repository for one in REPOSITORIES
+        }
+        self._pod_roles(cloud, keys, child)
+        self.link = Link("link", cloud=cloud, network=network, site=[site.cidr, site.pod_cidr], opts=child)
+        budget("monthly", cloud=cloud, environment=environment.name, opts=child)
+        self.kubeconfig = pulumi.Output.secret(kubeconfig(cloud, self.cluster))
+        self.register_outputs({})
+
+    def _pod_roles(self, cloud: Settings, keys: Keys, child: pulumi.ResourceOptions) -> None:
+        models, backups = self.models.bucket.arn, self.backups.bucket.arn
+        inside = {bucket: pulumi.Output.concat(bucket, "/*") for bucket in (models, backups)}
+        read = [identity.allow(["kms:Decrypt"], keys.data.arn)]
+        write = [identity.allow(["kms:Decrypt", "kms:GenerateDataKey"], keys.data.arn)]
+        wanted = {
+            "training": (models, ["s3:GetObject", "s3:PutObject"], write),
+            "inference": (models, ["s3:GetObject"], read),
+            "backup": (backups, ["s3:GetObject", "s3:PutObject"], write),
+        }
+        for name, (bucket, actions, key) in wanted.items():
+            identity.PodRole(
+                name,
+                cloud=cloud,
+                cluster=self.cluster.name,
+                namespace=WORKLOADS_NAMESPACE,
+                service_account=name,
+                statements=[
+                    identity.allow(["s3:ListBucket"], bucket),
+                    identity.allow(actions, inside[bucket]),
+                    *key,
+                ],
+                opts=child,
+            )
+        identity.PodRole(
+            "ebs-csi",
+            cloud=cloud,
+            cluster=self.cluster.name,
+            namespace="kube-system",
+            service_account="ebs-csi-controller-sa",
+            managed_policy="service-role/AmazonEBSCSIDriverPolicy",
+            opts=child,
+        )
+
+
+def kubeconfig(cloud: Settings, cluster: eks.Cluster) -> pulumi.Output[str]:
+    """A kubeconfig whose user is whoever AWS takes the caller for."""
+    name = cloud.cluster.name
+    command = ["--region", cloud.region, "eks", "get-token", "--cluster-name", name, "--output", "json"]
+    user = {
+        "exec": {
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "command": "aws",
+            "args": command,
+            "interactiveMode": "Never",
+        }
+    }
+    server = {
+        "server": cluster.endpoint,
+        "certificate-authority-data": cluster.certificate_authority.apply(lambda authority: authority.data or ""),
+    }
+    return pulumi.Output.json_dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": name, "cluster": server}],
+            "users": [{"name": name, "user": user}],
+            "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+            "current-context": name,
+        }
+    )
