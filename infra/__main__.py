@@ -12,7 +12,6 @@ import pulumi_kubernetes as kubernetes  # noqa: E402
 
 from infra import addressing, environment, settings  # noqa: E402
 from infra.artifacts import ArtifactError, Index  # noqa: E402
-from infra.cloud import Cloud, CloudArgs  # noqa: E402
 from infra.onprem import Site, SiteArgs  # noqa: E402
 from infra.platform import Platform, PlatformArgs  # noqa: E402
 from infra.platform.chart import ChartError  # noqa: E402
@@ -42,6 +41,9 @@ def main() -> None:
     Workloads("workloads", WorkloadsArgs(environment=env, index=index, platform=platform), inside)
 
     if env.cloud:
+        # Here: AWS's SDK takes a second to load, which a site that stands alone need not wait for.
+        from infra.cloud import Cloud, CloudArgs
+
         cloud = Cloud("cloud", CloudArgs(environment=env))
         pulumi.export("cloud_kubeconfig", cloud.kubeconfig)
 

@@ -172,7 +172,7 @@ class NodeGroup(_Model):
     accelerator: Literal["none", "nvidia"] = Field(default="none", description="nvidia: nodes start with the driver")
     disk_gib: int = Field(default=50, ge=20, le=16384, description="root volume of a node, GiB")
     min: int = Field(ge=0, le=450)
-    desired: int = Field(ge=0, le=450, description="nodes at first; later an autoscaler's business")
+    desired: int = Field(ge=0, le=450, description="how many nodes there are to be")
     max: int = Field(ge=1, le=450)
     labels: dict[str, str] = Field(default_factory=dict, description="Kubernetes node labels")
     taints: tuple[Taint, ...] = Field(default=(), strict=False, description="Kubernetes node taints")

@@ -62,17 +62,12 @@ def variables(environment: Environment, index: Index) -> dict[str, Any]:
         "mirror_url": mirror,
         "registries": list(naming.REGISTRIES),
         "files": {name: {"url": file_url(mirror, name, file), "sha256": file.sha256} for name, file in files.items()},
-        "images": images(index),
+        "images": [index.artifact(name).image for name in naming.KUBEADM_IMAGES],
+        "pod_images": [by_digest(index.artifact(name)) for name in naming.POD_IMAGES],
         "pause_image": index.artifact("pause").image,
         "data_folders": [naming.OBJECT_STORE_PATH],
         "reset_allowed": onprem.reset_allowed,
     }
-
-
-def images(index: Index) -> list[str]:
-    """The images that every host pulls beforehand, named exactly as the pods will name them to containerd."""
-    by_tag = [index.artifact(name).image for name in naming.KUBEADM_IMAGES]
-    return by_tag + [by_digest(index.artifact(name)) for name in naming.POD_IMAGES]
 
 
 def by_digest(artifact: Artifact) -> str:

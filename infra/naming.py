@@ -23,11 +23,11 @@ KUBEADM_IMAGES: Final = (
     "etcd-image",
     "coredns-image",
 )
-"""Images that every host pulls beforehand, by tag, because kubeadm's manifests name them so."""
+"""Images that every host pulls before kubeadm runs, by tag, because kubeadm's manifests name them so."""
 
 POD_IMAGES: Final = ("cilium", "cilium-operator", "coredns-image", "garage", "inference")
-"""Images that every host pulls beforehand, by digest, because our manifests name them so: a pod that has to move then
-starts at once. Training is not among them: it is large, and runs on one host."""
+"""Images that every host pulls once it is a member, by digest, because our manifests name them so: a pod that has to
+move then starts at once. Training is not among them: it is large, and runs on one host."""
 
 INGRESS_NODE_PORT: Final = 30080
 """NodePort of the inference service, to which the load balancers send what reaches the ingress address."""

@@ -1,4 +1,4 @@
-"""The tools of this checkout in `.state/bin`: Pulumi engine, its Python host, kubectl, helm, etcdctl, the plugin.
+"""The tools of this checkout in `.state/bin`: Pulumi engine, its Python host, kubectl, helm, etcdctl, the plugins.
 
 ops/bootstrap.sh has brought Debian packages, uv and .venv before; this takes the rest from the mirror's catalog.
 """
@@ -21,8 +21,8 @@ from ops.mirror.sync import sync
 
 NOTES = STATE / "bootstrap"
 TOOLS = ("pulumi", "pulumi-language-python", "kubectl", "helm", "etcdctl")
-PLUGIN = "pulumi-resource-kubernetes"
-STAND_IN = ROOT / "infra" / "providers" / "offline" / "kubernetes" / PLUGIN
+PLUGINS = ("aws", "kubernetes")
+STAND_INS = ROOT / "infra" / "providers" / "offline"
 PULUMI_HOME = CACHE / "pulumi"
 
 
@@ -36,7 +36,8 @@ def ensure() -> None:
     for name in TOOLS:
         _link_tool(store, records[name])
         say(f"    {name}: {records[name].version}, {records[name].source}")
-    say(f"    kubernetes plugin: {kubernetes_plugin()}")
+    for name in PLUGINS:
+        say(f"    {name} plugin: {plugin(name)}")
 
 
 def _link_tool(store: Store, meta: Meta) -> None:
@@ -57,41 +58,41 @@ def link(place: Path, target: Path) -> None:
     new.rename(place)
 
 
-def kubernetes_plugin() -> str:
+def plugin(name: str) -> str:
     """The official plugin where it can be had, otherwise the stand-in; says which, and why.
 
     The answer is kept in this checkout for each version of the SDK, so that later runs do not ask the network.
     """
-    version = importlib.metadata.version("pulumi-kubernetes")
-    official = PULUMI_HOME / "plugins" / f"resource-kubernetes-v{version}" / PLUGIN
+    version, program = importlib.metadata.version(f"pulumi-{name}"), f"pulumi-resource-{name}"
+    official = PULUMI_HOME / "plugins" / f"resource-{name}-v{version}" / program
     if not official.exists():
-        kept = NOTES / "kubernetes-plugin.json"
+        kept = NOTES / f"{name}-plugin.json"
         known = json.loads(kept.read_text()) if kept.exists() else {}
         if known.get("version") != version:
-            reason = _install_plugin(version)
+            reason = _install_plugin(name, version)
             NOTES.mkdir(parents=True, exist_ok=True)
             kept.write_text(json.dumps({"version": version, "reason": reason}))
             known = {"reason": reason}
         if not official.exists():
-            link(BIN / PLUGIN, STAND_IN)
+            link(BIN / program, STAND_INS / name / program)
             return (
                 f"the stand-in of this repository (official {version}: {known['reason']}; remove {kept} to ask again)"
             )
     # On PATH the stand-in would win over the installed plugin.
-    (BIN / PLUGIN).unlink(missing_ok=True)
+    (BIN / program).unlink(missing_ok=True)
     return f"{version}, the official one"
 
 
-def _install_plugin(version: str) -> str:
+def _install_plugin(name: str, version: str) -> str:
     """Tries to install the official plugin; returns why it could not, or nothing."""
-    url = f"https://get.pulumi.com/releases/plugins/{PLUGIN}-v{version}-linux-amd64.tar.gz"
+    url = f"https://get.pulumi.com/releases/plugins/pulumi-resource-{name}-v{version}-linux-amd64.tar.gz"
     try:
         answer = httpx.head(url, timeout=4, follow_redirects=True)
     except httpx.HTTPError as error:
         return f"get.pulumi.com cannot be reached ({type(error).__name__})"
     if answer.status_code != 200:
         return f"get.pulumi.com answers {answer.status_code}"
-    command = [str(BIN / "pulumi"), "plugin", "install", "resource", "kubernetes", version]
+    command = [str(BIN / "pulumi"), "plugin", "install", "resource", name, version]
     settings = {"PULUMI_HOME": str(PULUMI_HOME), "PULUMI_SKIP_UPDATE_CHECK": "true"}
     try:
         done = subprocess.run(

@@ -7,8 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.environment import Environment
-from infra.paths import BIN
-from ops import cluster, machines
+from ops import backend, cluster, machines
 from ops.console import Failure
 from ops.up import load
 
@@ -30,8 +29,8 @@ def status(environment: str) -> int:
     for row in rows:
         table.add_row(*row, style=None if row[1] in GOOD else "bold red")
     Console().print(table)
-    if (BIN / "pulumi-resource-kubernetes").exists():
-        print("The kubernetes plugin is this project's stand-in: the official one could not be had here.")
+    for name in backend.stand_ins():
+        print(f"The {name} plugin is this project's stand-in: the official one could not be had here.")
     return 0 if all(row[1] in GOOD for row in rows) else 1
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -131,16 +132,22 @@ def bare_script(site: Site) -> None:
         f"{name}={file_url(mirror, name, site.index.artifact(name))}" for name in naming.NODE_FILES if name != "etcdctl"
     ]
     prepare = ["prepare", mirror, site.index.artifact("pause").image, *urls]
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda host: _on(site, host.name, *prepare), onprem.hosts))
+    _seconds("    hosts", partial(_side_by_side, site, prepare))
     version, network = site.environment.kubernetes.version, onprem.network
-    _on(site, first.name, "init", str(first.address), version, str(network.pod_cidr), str(network.service_cidr))
+    init = ["init", str(first.address), version, str(network.pod_cidr), str(network.service_cidr)]
+    _seconds("    init", partial(_on, site, first.name, *init))
     ticket = _on(site, first.name, "ticket")
     found = re.search(r"join (\S+) --token (\S+) --discovery-token-ca-cert-hash (\S+)", ticket)
     if found is None:
         raise Failure(f"kubeadm printed no join command: {ticket[-300:]}", fix="run it again")
     for host in others:
-        _on(site, host.name, "join", str(host.address), *found.groups(), ticket.split()[-1])
+        join = ["join", str(host.address), *found.groups(), ticket.split()[-1]]
+        _seconds("    join", partial(_on, site, host.name, *join))
+
+
+def _side_by_side(site: Site, arguments: list[str]) -> None:
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda host: _on(site, host.name, *arguments), site.environment.onprem.hosts))
 
 
 def _on(site: Site, host: str, *arguments: str) -> str:
@@ -164,7 +171,7 @@ def playbook(site: Site) -> None:
         raise Failure(f"the playbook failed: {recorder.failures or recorder.complaint}", fix="`make up` says more")
 
 
-def _seconds(name: str, work: Callable[[], None]) -> float:
+def _seconds(name: str, work: Callable[[], object]) -> float:
     start = time.monotonic()
     work()
     seconds = time.monotonic() - start

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from infra.providers.isthmus.handler import UNKNOWN
-from infra.providers.offline.kubernetes.values import at
+from infra.providers.offline.values import at
 
 _TEXTS = frozenset({"cluster", "clusterIdentifier", "context", "kubeconfig", "namespace"})
 _FLAGS = {

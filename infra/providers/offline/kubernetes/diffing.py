@@ -12,7 +12,7 @@ from typing import Any, Literal
 from infra.providers.isthmus.handler import UNKNOWN
 from infra.providers.offline.kubernetes import naming
 from infra.providers.offline.kubernetes.kinds import Kind
-from infra.providers.offline.kubernetes.values import Path, at
+from infra.providers.offline.values import Path, at
 
 _VOLUME_SOURCES = (
     *("awsElasticBlockStore", "azureDisk", "azureFile", "cephfs", "cinder", "csi", "fc", "flexVolume", "flocker"),

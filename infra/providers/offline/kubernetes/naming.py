@@ -8,7 +8,7 @@ from typing import Any
 
 from infra.providers.isthmus.handler import UNKNOWN
 from infra.providers.offline.kubernetes.kinds import Kind
-from infra.providers.offline.kubernetes.values import at
+from infra.providers.offline.values import at
 
 AUTONAMED = "pulumi.com/autonamed"
 DELETION_POLICY = "pulumi.com/deletionPropagationPolicy"

@@ -20,7 +20,7 @@ from infra.providers.offline.kubernetes.answers import answered
 from infra.providers.offline.kubernetes.client import Cluster
 from infra.providers.offline.kubernetes.errors import Unreachable
 from infra.providers.offline.kubernetes.objects import Call, Objects, Result
-from infra.providers.offline.kubernetes.values import Properties, decode, dotted, encode
+from infra.providers.offline.values import Properties, decode, dotted, encode
 
 VERSION = "4.34.2"
 """Of the official plugin whose SDK the program uses."""

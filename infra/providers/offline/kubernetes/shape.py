@@ -7,7 +7,7 @@ from typing import Any
 
 from infra.providers.isthmus.handler import UNKNOWN
 from infra.providers.offline.kubernetes.kinds import Kind
-from infra.providers.offline.kubernetes.values import Path, at
+from infra.providers.offline.values import Path, at
 
 FIELD_MANAGER = "__fieldManager"
 INITIAL_VERSION = "__initialApiVersion"

@@ -9,7 +9,7 @@ import pytest
 from infra.providers.isthmus.handler import UNKNOWN
 from infra.providers.offline.kubernetes.diffing import Plan, plan
 from infra.providers.offline.kubernetes.kinds import of_token
-from infra.providers.offline.kubernetes.values import dotted
+from infra.providers.offline.values import dotted
 
 META = {"metadata": {"name": "it", "namespace": "here"}}
 AUTONAMED = {"metadata": {**META["metadata"], "annotations": {"pulumi.com/autonamed": "true"}}}

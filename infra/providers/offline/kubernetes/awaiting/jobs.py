@@ -5,7 +5,7 @@ from __future__ import annotations
 from infra.providers.offline.kubernetes.awaiting import pods
 from infra.providers.offline.kubernetes.awaiting.verdict import READY, Awaiter, Object, Verdict, says, why
 from infra.providers.offline.kubernetes.client import Cluster
-from infra.providers.offline.kubernetes.values import at
+from infra.providers.offline.values import at
 
 
 def _job(_cluster: Cluster, obj: Object) -> Verdict:

@@ -7,7 +7,7 @@ from typing import Any
 from infra.providers.offline.kubernetes.awaiting.verdict import Object, condition, says
 from infra.providers.offline.kubernetes.client import Cluster
 from infra.providers.offline.kubernetes.kinds import EVENT, TABLE
-from infra.providers.offline.kubernetes.values import at
+from infra.providers.offline.values import at
 
 POD = TABLE["kubernetes:core/v1:Pod"]
 PODS_SHOWN = 3

@@ -6,7 +6,7 @@ from infra.providers.offline.kubernetes.awaiting import pods
 from infra.providers.offline.kubernetes.awaiting.verdict import READY, Awaiter, Object, Verdict
 from infra.providers.offline.kubernetes.client import Cluster
 from infra.providers.offline.kubernetes.kinds import TABLE
-from infra.providers.offline.kubernetes.values import at
+from infra.providers.offline.values import at
 
 _SLICE = TABLE["kubernetes:discovery.k8s.io/v1:EndpointSlice"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.providers.offline.kubernetes.client import Cluster
-from infra.providers.offline.kubernetes.values import at
+from infra.providers.offline.values import at
 
 Object = dict[str, Any]
 

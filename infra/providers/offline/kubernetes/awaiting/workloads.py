@@ -15,7 +15,7 @@ from infra.providers.offline.kubernetes.awaiting.verdict import (
 )
 from infra.providers.offline.kubernetes.client import Cluster
 from infra.providers.offline.kubernetes.kinds import Kind
-from infra.providers.offline.kubernetes.values import at
+from infra.providers.offline.values import at
 
 REPLICA_SET = Kind(group="apps", version="v1", name="ReplicaSet", plural="replicasets", namespaced=True)
 

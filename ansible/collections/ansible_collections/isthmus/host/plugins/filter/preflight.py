@@ -29,6 +29,7 @@ VARIABLES: dict[str, type | tuple[type, ...]] = {
     "registries": list,
     "files": dict,
     "images": list,
+    "pod_images": list,
     "pause_image": str,
     "isthmus_outputs": str,
     "reset_allowed": bool,

@@ -7,7 +7,7 @@ from google.protobuf import struct_pb2
 from pulumi.runtime import rpc
 
 from infra.providers.isthmus.handler import UNKNOWN
-from infra.providers.offline.kubernetes.values import OUTPUT, SECRET, SIGNATURE, UNKNOWN_STRING, decode, dotted, encode
+from infra.providers.offline.values import OUTPUT, SECRET, SIGNATURE, UNKNOWN_STRING, decode, dotted, encode
 
 
 def test_the_wire_format_is_the_sdks() -> None:
