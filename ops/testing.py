@@ -10,7 +10,7 @@ from infra.paths import ROOT, state
 from ops import engine, up
 from ops.console import Failure, Phases
 
-NEEDS_NOTHING = "not machine and not apiserver and not lab and not e2e"
+NEEDS_NOTHING = "not machine and not engine and not apiserver and not lab and not e2e"
 
 UNIT = ("-m", NEEDS_NOTHING, "-n", "2")
 """Tests that get in nobody's way, side by side."""

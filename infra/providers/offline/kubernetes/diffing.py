@@ -5,11 +5,10 @@ Pure, and without the cluster: a program that changed nothing is known to have c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from infra.providers.isthmus.handler import UNKNOWN
+from infra.providers.offline.differences import walk
 from infra.providers.offline.kubernetes import naming
 from infra.providers.offline.kubernetes.kinds import Kind
 from infra.providers.offline.values import Path, at
@@ -86,8 +85,7 @@ def plan(
 ) -> Plan:
     """Compares inputs. `state` is the last known object; `mutable` names kinds whose data may change in place."""
     differences = tuple(
-        Difference(path=path, kind=how, replace=_replaces(kind, path, olds, mutable))
-        for path, how in _walk(olds, news, ())
+        Difference(path=path, kind=how, replace=_replaces(kind, path, olds, mutable)) for path, how in walk(olds, news)
     )
     if naming.flag(news, naming.REPLACE_UNREADY) and kind.name == "Job" and _failed(state):
         unready = Difference(path=("metadata", "annotations", naming.REPLACE_UNREADY), kind="update", replace=True)
@@ -118,32 +116,3 @@ def _replaces(kind: Kind, path: Path, olds: dict[str, Any], mutable: frozenset[s
 
 def _within(names: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
     return any(names[: len(parts)] == parts for parts in (tuple(pattern.split(".")) for pattern in patterns))
-
-
-def _walk(old: Any, new: Any, path: Path) -> Iterator[tuple[Path, Literal["add", "delete", "update"]]]:
-    """The leaves that differ. A key that holds null is as good as absent, as it is for Kubernetes."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted(old.keys() | new.keys()):
-            yield from _pair(old.get(key), new.get(key), (*path, key))
-    elif isinstance(old, list) and isinstance(new, list):
-        for index in range(max(len(old), len(new))):
-            before = old[index] if index < len(old) else None
-            after = new[index] if index < len(new) else None
-            yield from _pair(before, after, (*path, index))
-    elif new is UNKNOWN or old != new or isinstance(old, bool) != isinstance(new, bool):
-        yield path, "update"
-
-
-def _pair(old: Any, new: Any, path: Path) -> Iterator[tuple[Path, Literal["add", "delete", "update"]]]:
-    if old is None and new is None:
-        return
-    if old is None and isinstance(new, dict) and new:
-        yield from _walk({}, new, path)
-    elif new is None and isinstance(old, dict) and old:
-        yield from _walk(old, {}, path)
-    elif old is None:
-        yield path, "add"
-    elif new is None:
-        yield path, "delete"
-    else:
-        yield from _walk(old, new, path)

@@ -10,11 +10,12 @@ import threading
 from typing import Any
 
 import grpc
-from google.protobuf import any_pb2, empty_pb2
-from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
+from google.protobuf import empty_pb2
+from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from infra.providers.isthmus.handler import UNKNOWN
 from infra.providers.isthmus.log import Engine, EngineLog
+from infra.providers.offline import differences, failing
 from infra.providers.offline.kubernetes import config, diffing, kinds, naming, shape
 from infra.providers.offline.kubernetes.answers import answered
 from infra.providers.offline.kubernetes.client import Cluster
@@ -29,15 +30,6 @@ ANNOUNCEMENT = (
     "stand-in for the kubernetes plugin: the official one cannot be had here. It knows the kinds that this project "
     "uses and refuses others by name"
 )
-
-_DIFF_KINDS = {
-    ("add", False): provider_pb2.PropertyDiff.ADD,
-    ("add", True): provider_pb2.PropertyDiff.ADD_REPLACE,
-    ("delete", False): provider_pb2.PropertyDiff.DELETE,
-    ("delete", True): provider_pb2.PropertyDiff.DELETE_REPLACE,
-    ("update", False): provider_pb2.PropertyDiff.UPDATE,
-    ("update", True): provider_pb2.PropertyDiff.UPDATE_REPLACE,
-}
 
 
 class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
@@ -131,7 +123,7 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
             deleteBeforeReplace=plan.delete_first,
             detailedDiff={
                 dotted(difference.path): provider_pb2.PropertyDiff(
-                    kind=_DIFF_KINDS[difference.kind, difference.replace], inputDiff=True
+                    kind=differences.KINDS[difference.kind, difference.replace], inputDiff=True
                 )
                 for difference in found
             },
@@ -201,18 +193,9 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
         """Ends the call with the error that makes the engine keep the state, when the object is not ready."""
         if not result.reasons:
             return
-        failed = provider_pb2.ErrorResourceInitFailed(
-            id=result.rid,
-            properties=_keep(call, result.outputs, inputs),
-            inputs=_keep(call, result.inputs, inputs),
-            reasons=list(result.reasons),
-        )
-        detail = any_pb2.Any()
-        detail.Pack(failed)
         message = f"{call.kind} {result.rid} is not ready: {result.reasons[0]}"
-        status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=message, details=[detail])
-        context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
-        context.abort(grpc.StatusCode.UNKNOWN, message)
+        outputs, known = _keep(call, result.outputs, inputs), _keep(call, result.inputs, inputs)
+        failing.unfinished(context, message, result.rid, outputs, known, result.reasons)
 
 
 def _token(urn: str) -> str:

@@ -1,24 +1,26 @@
-"""The aws stand-in: it previews the types that the program uses, makes nothing, and says so."""
+"""The aws stand-in without an endpoint: it previews the types that the program uses, and makes nothing."""
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import grpc
 import pytest
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
 from infra.providers.isthmus.handler import UNKNOWN
-from infra.providers.offline.aws import tokens
-from infra.providers.offline.aws.provider import PREVIEWS_ONLY, AwsProvider
+from infra.providers.offline.aws.kinds import KINDS
+from infra.providers.offline.aws.provider import AwsProvider
 from infra.providers.offline.values import decode, encode
 from tests.infra.cloud.conftest import ENVIRONMENTS, register
 
 SUBNET = "aws:ec2/subnet:Subnet"
 
 
-@pytest.fixture(scope="module")
-def plugin():
+@contextmanager
+def serving():
     server = grpc.server(ThreadPoolExecutor(max_workers=2))
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(AwsProvider(None), server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -26,6 +28,17 @@ def plugin():
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield provider_pb2_grpc.ResourceProviderStub(channel)
     server.stop(None)
+
+
+@pytest.fixture(scope="module")
+def plugin():
+    with serving() as stub:
+        yield stub
+
+
+def configure(plugin, url: str) -> None:
+    settings = {"region": "eu-central-1", "endpoints": json.dumps([{"ec2": url}]), "accessKey": "a", "secretKey": "b"}
+    plugin.Configure(provider_pb2.ConfigureRequest(args=encode(settings)))
 
 
 def urn(token: str, name: str = "thing") -> str:
@@ -42,7 +55,7 @@ def check(plugin, token: str, values: dict, olds: dict | None = None, name: str 
 
 def test_it_knows_exactly_what_the_program_uses() -> None:
     used = {one.type for file in ENVIRONMENTS for one in register(file).resources if one.type.startswith("aws:")}
-    assert used == tokens.TYPES.keys()
+    assert used == KINDS.keys()
 
 
 def test_a_preview_gives_the_inputs_and_leaves_the_rest_unknown(plugin) -> None:
@@ -76,16 +89,26 @@ def test_a_function_is_refused_by_name(plugin) -> None:
         plugin.Invoke(provider_pb2.InvokeRequest(tok="aws:ec2/getAmi:getAmi"))
 
 
-@pytest.mark.parametrize(
-    ("call", "request_"),
-    [
-        ("Create", provider_pb2.CreateRequest(urn=urn(SUBNET))),
-        ("Update", provider_pb2.UpdateRequest(urn=urn(SUBNET))),
-        ("Read", provider_pb2.ReadRequest(urn=urn(SUBNET))),
-        ("Delete", provider_pb2.DeleteRequest(urn=urn(SUBNET))),
-        ("Diff", provider_pb2.DiffRequest(urn=urn(SUBNET))),
-    ],
-)
-def test_it_makes_nothing(plugin, call: str, request_) -> None:
-    with pytest.raises(grpc.RpcError, match=PREVIEWS_ONLY):
-        getattr(plugin, call)(request_)
+def test_without_an_endpoint_it_makes_nothing(plugin) -> None:
+    with pytest.raises(grpc.RpcError, match="lab's endpoint only"):
+        plugin.Create(provider_pb2.CreateRequest(urn=urn(SUBNET), properties=encode({"vpcId": "vpc-1"})))
+
+
+def test_an_api_that_is_down_is_one_clear_error() -> None:
+    with serving() as plugin:
+        configure(plugin, "http://127.0.0.1:9")
+        inputs = encode({"cidrBlock": "10.0.0.0/16"})
+        with pytest.raises(grpc.RpcError) as caught:
+            plugin.Create(provider_pb2.CreateRequest(urn=urn("aws:ec2/vpc:Vpc", "vpc"), properties=inputs))
+    said = caught.value.details()
+    assert said.startswith("aws:ec2/vpc:Vpc vpc: create: the AWS API does not answer") and "make up" in said
+    assert "\n" not in said
+
+
+def test_what_aws_refuses_names_the_thing_the_call_and_the_reason(endpoint: str) -> None:
+    with serving() as plugin:
+        configure(plugin, endpoint)
+        inputs = encode({"vpcId": "vpc-0", "cidrBlock": "10.0.0.0/24", "availabilityZone": "eu-central-1a"})
+        with pytest.raises(grpc.RpcError) as caught:
+            plugin.Create(provider_pb2.CreateRequest(urn=urn(SUBNET, "private-a"), properties=inputs))
+    assert caught.value.details().startswith(f"{SUBNET} private-a: create: CreateSubnet: InvalidVpcID.NotFound: ")

@@ -24,7 +24,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from infra.artifacts import ArtifactError, Index
 from infra.paths import BIN
-from tests.providers.offline.kubernetes.engine import Stack
+from tests.providers.offline.engine import Stack
+from tests.providers.offline.kubernetes import engine
 from tests.providers.offline.kubernetes.nodes import Nodes
 
 TOKEN = "loopback-only"
@@ -201,6 +202,4 @@ def stack(apiserver: ApiServer, tmp_path: Path) -> Stack:
     """An engine with an empty program on the API server."""
     for name in ("pulumi", "pulumi-language-python", "pulumi-language-python-exec"):
         tool(name)
-    made = Stack(folder=tmp_path / "project")
-    made.prepare(apiserver.kubeconfig_text)
-    return made
+    return engine.stack(tmp_path / "project", apiserver.kubeconfig_text)

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
+from tests.providers.offline.engine import Stack
 from tests.providers.offline.kubernetes.conftest import ApiServer
-from tests.providers.offline.kubernetes.engine import Stack
 from tests.providers.offline.kubernetes.nodes import READY, Nodes, waiting
 
 pytestmark = pytest.mark.apiserver
