@@ -247,6 +247,7 @@ class Platform(_Model):
 
 
 class Training(_Model):
+    site: Literal["onprem", "cloud"] = Field(default="onprem", description="where it runs; the other site gets a copy")
     threshold: float = Field(gt=0, lt=1, description="accuracy on held-out data that a served model needs, 0 to 1")
     seed: int = Field(ge=0, le=2**32 - 1)
     resources: Resources

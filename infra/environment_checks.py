@@ -231,6 +231,28 @@ def _node_groups(environment: Environment) -> Iterator[str]:
             )
 
 
+def _training_site(environment: Environment) -> Iterator[str]:
+    if environment.workloads.training.site == "cloud" and environment.cloud is None:
+        yield "workloads.training.site: cloud, but there is no cloud half; write onprem, or add the key cloud"
+
+
+LAB_NODES = 16
+"""Addresses that a lab keeps for each node group in each zone."""
+
+
+def _lab_cloud(environment: Environment) -> Iterator[str]:
+    cloud = environment.cloud
+    if cloud is None or cloud.provisioner != "lab":
+        return
+    for at, group in enumerate(cloud.node_groups):
+        key = f"cloud.node_groups[{at}]"
+        if group.max > LAB_NODES * len(cloud.zones):
+            yield f"{key}.max: {group.max} are more than the {LAB_NODES * len(cloud.zones)} of a lab; lower it"
+        longest = f"{cloud.cluster.name}-{group.name}-{group.max}"
+        if len(longest) > 32:
+            yield f"{key}.name: the machine {longest} would have more than 32 characters; shorten it"
+
+
 Check = Callable[["Environment"], Iterator[str]]
 
 CHECKS: tuple[Check, ...] = (
@@ -245,6 +267,8 @@ CHECKS: tuple[Check, ...] = (
     _resources,
     _cloud_site,
     _node_groups,
+    _training_site,
+    _lab_cloud,
 )
 
 

@@ -5,12 +5,13 @@ The roles depend on these names and shapes; ansible/preflight.yml asserts them o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from infra import addressing, naming
 from infra.artifacts import Artifact, Index, file_url
-from infra.environment import Environment, Host, Onprem, Role
+from infra.environment import Host, Onprem, Role
 
 CONTROL_PLANE_TAINT = "node-role.kubernetes.io/control-plane:NoSchedule"
 
@@ -41,32 +42,38 @@ def _host(host: Host, onprem: Onprem, host_key: Any) -> dict[str, Any]:
     }
 
 
-def variables(environment: Environment, index: Index) -> dict[str, Any]:
-    """The play variables; ansible/site.yml hands each to the role that it belongs to."""
-    onprem, network = environment.onprem, environment.onprem.network
+def variables(
+    name: str, site: Onprem, kubernetes_version: str, index: Index, tcp_services: Sequence[naming.TcpService] = ()
+) -> dict[str, Any]:
+    """The play variables of the site of that name; ansible/site.yml hands each to the role that it belongs to.
+
+    `tcp_services`: what the ingress address serves beside the workloads.
+    """
+    network = site.network
     mirror = addressing.mirror_url(network)
-    files = {name: index.artifact(name) for name in naming.NODE_FILES}
+    files = {file: index.artifact(file) for file in naming.NODE_FILES}
     return {
-        "site_name": "onprem",
-        "cluster_name": onprem.cluster.name,
-        "kubernetes_version": environment.kubernetes.version,
+        "site_name": name,
+        "cluster_name": site.cluster.name,
+        "kubernetes_version": kubernetes_version,
         "api_address": str(network.api_address),
         "api_port": network.api_port,
         "ingress_address": str(network.ingress_address),
         "ingress_port": network.ingress_port,
         "ingress_node_port": naming.INGRESS_NODE_PORT,
         "ingress_check_path": naming.INGRESS_CHECK_PATH,
+        "tcp_services": [dataclasses.asdict(service) for service in tcp_services],
         "node_cidr": str(network.cidr),
         "pod_cidr": str(network.pod_cidr),
         "service_cidr": str(network.service_cidr),
         "mirror_url": mirror,
         "registries": list(naming.REGISTRIES),
-        "files": {name: {"url": file_url(mirror, name, file), "sha256": file.sha256} for name, file in files.items()},
-        "images": [index.artifact(name).image for name in naming.KUBEADM_IMAGES],
-        "pod_images": [by_digest(index.artifact(name)) for name in naming.POD_IMAGES],
+        "files": {key: {"url": file_url(mirror, key, file), "sha256": file.sha256} for key, file in files.items()},
+        "images": [index.artifact(image).image for image in naming.KUBEADM_IMAGES],
+        "pod_images": [by_digest(index.artifact(image)) for image in naming.POD_IMAGES[name]],
         "pause_image": index.artifact("pause").image,
         "data_folders": [naming.OBJECT_STORE_PATH],
-        "reset_allowed": onprem.reset_allowed,
+        "reset_allowed": site.reset_allowed,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 LABELS: Final = {"app.kubernetes.io/managed-by": "isthmus"}
@@ -25,15 +26,30 @@ KUBEADM_IMAGES: Final = (
 )
 """Images that every host pulls before kubeadm runs, by tag, because kubeadm's manifests name them so."""
 
-POD_IMAGES: Final = ("cilium", "cilium-operator", "coredns-image", "garage", "inference")
-"""Images that every host pulls once it is a member, by digest, because our manifests name them so: a pod that has to
-move then starts at once. Training is not among them: it is large, and runs on one host."""
+_EVERYWHERE: Final = ("cilium", "cilium-operator", "coredns-image", "inference")
+
+POD_IMAGES: Final = {"onprem": (*_EVERYWHERE, "garage"), "cloud": (*_EVERYWHERE, "replication")}
+"""Images that every host of a site pulls once it is a member, by digest, because our manifests name them so: a pod that
+has to move then starts at once. Training is not among them: it is large, and runs on one host."""
 
 INGRESS_NODE_PORT: Final = 30080
 """NodePort of the inference service, to which the load balancers send what reaches the ingress address."""
 
 INGRESS_CHECK_PATH: Final = "/v2/health/ready"
 """Answers 200 on a node that can serve; the load balancers ask it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TcpService:
+    """What a site serves at its ingress address beside HTTP; every host that runs workloads has it at `node_port`."""
+
+    name: str
+    port: int
+    node_port: int
+
+
+OBJECT_STORE: Final = TcpService(name="object-store", port=3900, node_port=30390)
+"""The on-prem object store, for the site at the other end of the link."""
 
 ALIAS: Final = "champion"
 

@@ -91,6 +91,45 @@ class Machine(pulumi.CustomResource):
         super().__init__("isthmus:lab:Machine", resource_name, {**inputs, **outputs}, opts)
 
 
+class AwsApi(pulumi.CustomResource):
+    """The lab's AWS API, open to any credentials; `endpoint` is its URL, for the host and the lab's machines."""
+
+    name: pulumi.Output[str]
+    endpoint: pulumi.Output[str]
+    status: pulumi.Output[str]
+
+    def __init__(
+        self,
+        resource_name: str,
+        *,
+        name: pulumi.Input[str],
+        network: pulumi.Input[str],
+        address: pulumi.Input[str],
+        registry: pulumi.Input[str],
+        image: pulumi.Input[str],
+        image_digest: pulumi.Input[str],
+        account_id: pulumi.Input[str],
+        data: pulumi.Input[str],
+        checkout: pulumi.Input[str],
+        environment: pulumi.Input[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """`registry`: the mirror's URL. `data` is the host's folder: a restart restores from it, the end removes it."""
+        inputs = {
+            "name": name,
+            "network": network,
+            "address": address,
+            "registry": registry,
+            "image": image,
+            "image_digest": image_digest,
+            "account_id": account_id,
+            "data": data,
+            "checkout": checkout,
+            "environment": environment,
+        }
+        super().__init__("isthmus:lab:AwsApi", resource_name, {**inputs, "endpoint": None, "status": None}, opts)
+
+
 class RandomSecret(pulumi.CustomResource):
     """A random value in hex, made once."""
 

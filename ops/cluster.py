@@ -1,10 +1,11 @@
-"""What the running cluster says of itself, read with kubectl."""
+"""What the running cluster says of itself, read with kubectl; `site` is onprem or cloud."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
+from pathlib import Path
 from typing import Any
 
 from infra.paths import state
@@ -12,11 +13,16 @@ from ops import engine
 from ops.console import Failure
 
 
-def kubectl(environment: str, *args: str, timeout: float = 20) -> str:
-    """Runs kubectl on the environment's on-prem site and returns what it printed."""
-    kubeconfig = state(environment) / "kubeconfig-onprem.yaml"
+def kubeconfig_file(environment: str, site: str = "onprem") -> Path:
+    """The file that opens a site's cluster; it is there once the site is up."""
+    return state(environment) / f"kubeconfig-{site}.yaml"
+
+
+def kubectl(environment: str, *args: str, timeout: float = 20, site: str = "onprem") -> str:
+    """Runs kubectl on a site of the environment and returns what it printed."""
+    kubeconfig = kubeconfig_file(environment, site)
     if not kubeconfig.exists():
-        raise Failure(f"environment {environment} is not up", fix=f"make up ENV={environment}")
+        raise Failure(f"site {site} of environment {environment} is not up", fix=f"make up ENV={environment}")
     settings = {**os.environ, **engine.variables(environment), "KUBECONFIG": str(kubeconfig)}
     try:
         done = subprocess.run(
@@ -29,9 +35,9 @@ def kubectl(environment: str, *args: str, timeout: float = 20) -> str:
     return done.stdout
 
 
-def items(environment: str, kind: str, *args: str) -> list[dict[str, Any]]:
+def items(environment: str, kind: str, *args: str, site: str = "onprem") -> list[dict[str, Any]]:
     """All objects of a kind, in all namespaces unless `args` narrow it."""
-    return json.loads(kubectl(environment, "get", kind, *(args or ("-A",)), "-o", "json"))["items"]
+    return json.loads(kubectl(environment, "get", kind, *(args or ("-A",)), "-o", "json", site=site))["items"]
 
 
 def ready(thing: dict[str, Any]) -> bool:

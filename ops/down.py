@@ -10,6 +10,9 @@ from ops import footprint, lock
 from ops.console import Failure, Phases, say
 from ops.up import load
 
+MADE = ("pulumi", "machines", "ansible", "aws-api")
+"""What of an environment's state goes with its lab; keys and logs stay."""
+
 
 def down(environment: str, *, everyone: bool = False) -> int:
     """Removes machines, bridge, rules, cgroups and state; says what is left over, if anything."""
@@ -24,8 +27,7 @@ def down(environment: str, *, everyone: bool = False) -> int:
             left = lab.remove_lab(None if everyone else str(ROOT), None if everyone else environment)
         left += footprint.leftovers(environment)
         folder = state(environment)
-        for name in ("pulumi", "machines", "ansible", "kubeconfig-onprem.yaml"):
-            path = folder / name
+        for path in (*(folder / name for name in MADE), *folder.glob("kubeconfig-*")):
             if path.is_dir():
                 shutil.rmtree(path)
             else:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shlex
 
-from infra.paths import state
-from ops import engine
+from ops import cluster, engine, sites
 from ops.console import Failure
+from ops.up import load
 
 
 def exports(environment: str, site: str) -> int:
     """Prints one `export` line a variable."""
-    kubeconfig = state(environment) / f"kubeconfig-{site}.yaml"
+    sites.one(load(environment), site)
+    kubeconfig = cluster.kubeconfig_file(environment, site)
     if not kubeconfig.exists():
         raise Failure(f"environment {environment} has no running site {site!r}", fix=f"make up ENV={environment}")
     for name, value in {**engine.variables(environment), "KUBECONFIG": str(kubeconfig)}.items():

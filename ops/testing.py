@@ -6,8 +6,8 @@ import os
 import subprocess
 import sys
 
-from infra.paths import ROOT, state
-from ops import engine, up
+from infra.paths import ROOT
+from ops import cluster, engine, up
 from ops.console import Failure, Phases
 
 NEEDS_NOTHING = "not machine and not engine and not apiserver and not lab and not e2e"
@@ -42,7 +42,7 @@ def check() -> int:
 
 def test(environment: str, args: list[str]) -> int:
     """The tests against the running environment, which is brought up first if it is not, and all unit tests."""
-    if not (state(environment) / "kubeconfig-onprem.yaml").exists():
+    if not cluster.kubeconfig_file(environment).exists():
         up.up(environment)
     settings = {**os.environ, **engine.variables(environment), "ISTHMUS_ENV": environment}
     runs = [args] if args else [UNIT, THE_REST]

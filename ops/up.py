@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -14,7 +15,7 @@ from infra.paths import ROOT, state
 from infra.providers.isthmus import lab
 from infra.providers.isthmus.handler import ResourceError
 from infra.providers.isthmus.podman import Podman
-from ops import backend, bootstrap, engine, footprint, lock
+from ops import backend, bootstrap, cluster, engine, footprint, lock
 from ops.console import Failure, Phases, say
 from ops.mirror import sync
 
@@ -44,12 +45,13 @@ def up(environment: str, *, hosts: bool = False) -> int:
         footprint.remember(environment)
         with phases.phase("pulumi up"):
             apply(environment, phases, hosts=hosts)
-        outputs = save_outputs(environment)
+        endpoints = save_outputs(environment)
         with phases.phase("answers"):
-            wait_until_it_answers(outputs["ingress_url"], settings.workloads.inference.model)
+            for at in endpoints.values():
+                wait_until_it_answers(at.ingress, settings.workloads.inference.model)
     say(f"\n{environment} is up:")
-    say(f"    API      {outputs['api_endpoint']}")
-    say(f"    ingress  {outputs['ingress_url']}")
+    for name, at in endpoints.items():
+        say(f"    {name:<8} API {at.api}   ingress {at.ingress}")
     say(phases.table())
     say('\nNext: make predict; make status; eval "$(make -s env)" for your own kubectl')
     return 0
@@ -121,14 +123,27 @@ def first_error(log: Path) -> str:
     return "see the log"
 
 
-def save_outputs(environment: str) -> dict[str, str]:
-    """Reads the stack's outputs; the kubeconfig goes to a file that only its owner can read."""
+@dataclass(frozen=True, kw_only=True)
+class Endpoints:
+    """URLs of a site."""
+
+    api: str
+    ingress: str
+
+
+def save_outputs(environment: str) -> dict[str, Endpoints]:
+    """Site -> its URLs, from the stack's outputs; kubeconfigs go to files that only their owner can read."""
     shown = engine.pulumi(environment, "stack", "output", "--json", "--show-secrets", "--stack", environment)
     outputs = json.loads(shown.stdout)
-    path = state(environment) / "kubeconfig-onprem.yaml"
-    path.touch(mode=0o600)
-    path.write_text(outputs.pop("kubeconfig"))
-    return outputs
+    found = {}
+    for site, prefix in (("onprem", ""), ("cloud", "cloud_")):
+        if f"{prefix}kubeconfig" in outputs:
+            path = cluster.kubeconfig_file(environment, site)
+            path.touch(mode=0o600)
+            path.write_text(outputs[f"{prefix}kubeconfig"])
+        if f"{prefix}ingress_url" in outputs:
+            found[site] = Endpoints(api=outputs[f"{prefix}api_endpoint"], ingress=outputs[f"{prefix}ingress_url"])
+    return found
 
 
 def wait_until_it_answers(url: str, model: str, seconds: float = 120) -> None:

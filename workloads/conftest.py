@@ -1,4 +1,4 @@
-"""An S3 server on loopback for both workloads' tests, and models that the real training code made."""
+"""An S3 server on loopback for the workloads' tests, and models that the real training code made."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-for workload in ("training", "inference"):  # as PYTHONPATH says in the images
+for workload in ("training", "inference", "replication"):  # as PYTHONPATH says in the images
     sys.path.insert(0, str(Path(__file__).parent / workload / "src"))
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """A fresh bucket, the settings that lead a workload to it, and a client to look into it."""
+    """A fresh bucket, the settings that lead training and inference to it, and a client to look into it."""
 
     name: str
     client: Any
@@ -45,22 +45,31 @@ def s3_server() -> Iterator[str]:
 
 
 @pytest.fixture
-def bucket(s3_server: str, tmp_path: Path) -> Bucket:
+def new_bucket(s3_server: str, tmp_path: Path) -> Callable[[], Bucket]:
     (tmp_path / "access_key_id").write_text("test\n")
     (tmp_path / "secret_access_key").write_text("test\n")
     client = boto3.client(
         "s3", endpoint_url=s3_server, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
     )
-    name = f"models-{uuid.uuid4().hex[:8]}"
-    client.create_bucket(Bucket=name)
-    variables = {
-        "ISTHMUS_S3_ENDPOINT": s3_server,
-        "ISTHMUS_S3_REGION": "us-east-1",
-        "ISTHMUS_S3_BUCKET": name,
-        "ISTHMUS_S3_CREDENTIALS_DIR": str(tmp_path),
-        "ISTHMUS_S3_PATIENCE": "1",
-    }
-    return Bucket(name, client, variables)
+
+    def make() -> Bucket:
+        name = f"models-{uuid.uuid4().hex[:8]}"
+        client.create_bucket(Bucket=name)
+        variables = {
+            "ISTHMUS_S3_ENDPOINT": s3_server,
+            "ISTHMUS_S3_REGION": "us-east-1",
+            "ISTHMUS_S3_BUCKET": name,
+            "ISTHMUS_S3_CREDENTIALS_DIR": str(tmp_path),
+            "ISTHMUS_S3_PATIENCE": "1",
+        }
+        return Bucket(name, client, variables)
+
+    return make
+
+
+@pytest.fixture
+def bucket(new_bucket: Callable[[], Bucket]) -> Bucket:
+    return new_bucket()
 
 
 @pytest.fixture(scope="session")

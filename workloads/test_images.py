@@ -1,4 +1,4 @@
-"""What the two images must have in common, since each is built from its own folder alone."""
+"""What the images must have in common, since each is built from its own folder alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-WORKLOADS = ("training", "inference")
+WORKLOADS = ("training", "inference", "replication")
+WITH_ONNXRUNTIME = ("training", "inference")
 
 
 def pins(workload: str) -> dict[str, str]:
@@ -19,16 +20,20 @@ def pins(workload: str) -> dict[str, str]:
     return dict(requirement.split("==") for requirement in project["dependencies"])
 
 
-def test_both_slim_their_packages_the_same_way() -> None:
-    first, second = ((HERE / workload / "slim.py").read_bytes() for workload in WORKLOADS)
-    assert first == second
+def test_all_slim_their_packages_the_same_way() -> None:
+    assert len({(HERE / workload / "slim.py").read_bytes() for workload in WORKLOADS}) == 1
+
+
+def test_what_several_depend_on_is_the_same_version() -> None:
+    versions: dict[str, set[str]] = {}
+    for workload in WORKLOADS:
+        for name, version in pins(workload).items():
+            versions.setdefault(name, set()).add(version)
+    assert {name: found for name, found in versions.items() if len(found) > 1} == {}
 
 
 def test_what_training_checks_with_is_what_serves() -> None:
-    training, inference = map(pins, WORKLOADS)
-    assert {name: training[name] for name in training.keys() & inference.keys()} == {
-        name: inference[name] for name in training.keys() & inference.keys()
-    }
+    training, inference = map(pins, WITH_ONNXRUNTIME)
     assert {"numpy", "obstore", "onnxruntime"} <= training.keys() & inference.keys()
 
 
@@ -38,7 +43,7 @@ def test_the_lock_files_hold_the_pins(workload: str) -> None:
     assert {name: locked.get(name) for name in pins(workload)} == pins(workload)
 
 
-@pytest.mark.parametrize("workload", WORKLOADS)
+@pytest.mark.parametrize("workload", WITH_ONNXRUNTIME)
 def test_onnxruntime_is_told_not_to_report_before_it_is_imported(workload: str) -> None:
     code = (
         f"import isthmus_{workload}, os, sys; print(os.environ['ORT_DISABLE_TELEMETRY'], 'onnxruntime' in sys.modules)"

@@ -1,5 +1,4 @@
-"""The cloud half on AWS: network, EKS, nodes, identity, stores and the link to the site, one concern a file."""
+"""The cloud half on AWS: network, EKS, nodes, identity, stores and the link to the site, one concern a file.
 
-from infra.cloud.cloud import Cloud, CloudArgs
-
-__all__ = ["Cloud", "CloudArgs"]
+Nothing is imported here: AWS's SDK takes a second to load, and who asks for a pure part need not wait for it.
+"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -22,15 +23,16 @@ from infra.environment import Cloud as Settings
 from infra.environment import Environment
 from infra.naming import WORKLOADS_NAMESPACE
 
-REPOSITORIES = ("inference", "training")
+REPOSITORIES = ("inference", "replication", "training")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CloudArgs:
-    """`endpoint` answers AWS's API in a lab; None elsewhere."""
+    """Of a lab: `endpoint` answers AWS's API, and `kubeconfig` leads to the cluster that runs what EKS would."""
 
     environment: Environment
     endpoint: pulumi.Input[str] | None = None
+    kubeconfig: pulumi.Input[str] | None = None
 
 
 class Cloud(pulumi.ComponentResource):
@@ -38,6 +40,8 @@ class Cloud(pulumi.ComponentResource):
 
     cluster: eks.Cluster
     kubeconfig: pulumi.Output[str]
+    oidc_issuer: pulumi.Output[str]
+    node_role: pulumi.Output[str]
     link: Link
     models: Bucket
     backups: Bucket
@@ -86,7 +90,9 @@ class Cloud(pulumi.ComponentResource):
         self._pod_roles(cloud, keys, child)
         self.link = Link("link", cloud=cloud, network=network, site=[site.cidr, site.pod_cidr], opts=child)
         budget("monthly", cloud=cloud, environment=environment.name, opts=child)
-        self.kubeconfig = pulumi.Output.secret(kubeconfig(cloud, self.cluster))
+        self.kubeconfig = pulumi.Output.secret(args.kubeconfig or kubeconfig(cloud, self.cluster))
+        self.oidc_issuer = self.cluster.identities.apply(_issuer)
+        self.node_role = roles.node.arn
         self.register_outputs({})
 
     def _pod_roles(self, cloud: Settings, keys: Keys, child: pulumi.ResourceOptions) -> None:
@@ -97,6 +103,7 @@ class Cloud(pulumi.ComponentResource):
         wanted = {
             "training": (models, ["s3:GetObject", "s3:PutObject"], write),
             "inference": (models, ["s3:GetObject"], read),
+            "replication": (models, ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"], write),
             "backup": (backups, ["s3:GetObject", "s3:PutObject"], write),
         }
         for name, (bucket, actions, key) in wanted.items():
@@ -122,6 +129,11 @@ class Cloud(pulumi.ComponentResource):
             managed_policy="service-role/AmazonEBSCSIDriverPolicy",
             opts=child,
         )
+
+
+def _issuer(identities: Sequence[eks.outputs.ClusterIdentity]) -> str:
+    """Of the tokens with which the cluster's service accounts show who they are."""
+    return next(oidc.issuer or "" for one in identities for oidc in one.oidcs or ())
 
 
 def kubeconfig(cloud: Settings, cluster: eks.Cluster) -> pulumi.Output[str]:

@@ -9,6 +9,7 @@ from typing import Final
 import pulumi
 from pulumi_aws import ec2, eks
 
+from infra.cloud import nodes
 from infra.cloud.provider import ENVIRONMENT_TAG
 from infra.environment import Cloud, NodeGroup
 
@@ -18,9 +19,6 @@ CILIUM_TAINT: Final[eks.NodeGroupTaintArgsDict] = {
     "effect": "NO_EXECUTE",
 }
 """Cilium's operator takes it from a node whose agent runs: no pod starts on a node without a network."""
-
-GPU_TAINT: Final[eks.NodeGroupTaintArgsDict] = {"key": "nvidia.com/gpu", "value": "present", "effect": "NO_SCHEDULE"}
-GPU_LABEL: Final = {"nvidia.com/gpu.present": "true"}
 
 EFFECTS: Final = {
     "NoSchedule": "NO_SCHEDULE",
@@ -55,7 +53,6 @@ class NodeGroups(pulumi.ComponentResource):
 
     def _group(self, args: NodeGroupsArgs, group: NodeGroup) -> eks.NodeGroup:
         template = self._template(args, group)
-        gpu = group.accelerator == "nvidia"
         return eks.NodeGroup(
             group.name,
             cluster_name=args.cluster,
@@ -70,8 +67,8 @@ class NodeGroups(pulumi.ComponentResource):
             scaling_config={"min_size": group.min, "desired_size": group.desired, "max_size": group.max},
             # A third at a time, pods moved within their disruption budgets.
             update_config={"max_unavailable_percentage": 33},
-            labels={"isthmus/node-group": group.name, **(GPU_LABEL if gpu else {}), **group.labels},
-            taints=[CILIUM_TAINT, *([GPU_TAINT] if gpu else []), *map(_taint, group.taints)],
+            labels=nodes.labels(group),
+            taints=[CILIUM_TAINT, *map(_taint, nodes.taints(group))],
             opts=pulumi.ResourceOptions(parent=self, depends_on=args.needed),
         )
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
 
 from infra import inventory
 from infra.artifacts import Index
-from infra.environment import Environment
+from infra.environment import Onprem
+from infra.naming import TcpService
 from infra.paths import ROOT, state
 from infra.providers.isthmus.roles_digest import roles_digest
 from infra.resources import Playbook
@@ -26,32 +27,35 @@ TIMEOUT_S = 1800
 class ClusterArgs:
     """`host_keys`: host name -> ssh host key. A machine that is replaced has a new one, so the playbook runs again."""
 
-    environment: Environment
+    environment: str
+    site: Onprem
+    kubernetes_version: str
     index: Index
+    tcp_services: Sequence[TcpService]
     host_keys: Mapping[str, pulumi.Input[str]]
     private_key: str
     check_on_diff: bool
 
 
 class Cluster(pulumi.ComponentResource):
-    """The Kubernetes cluster on the site's hosts; `kubeconfig` is its administrator's, and secret."""
+    """The Kubernetes cluster of the site of that name; `kubeconfig` is its administrator's, and secret."""
 
     playbook: Playbook
     kubeconfig: pulumi.Output[str]
 
     def __init__(self, name: str, args: ClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:onprem:Cluster", name, None, opts)
-        site = args.environment.onprem
+        site = args.site
         self.playbook = Playbook(
             name,
             playbook=PLAYBOOK,
             folder=str(FOLDER),
             inventory=inventory.inventory(site, args.host_keys),
-            variables=inventory.variables(args.environment, args.index),
+            variables=inventory.variables(name, site, args.kubernetes_version, args.index, args.tcp_services),
             roles_digest=roles_digest(FOLDER, PLAYBOOK),
             outputs=["kubeconfig"],
             private_key_path=args.private_key,
-            work_dir=str(state(args.environment.name) / "ansible"),
+            work_dir=str(state(args.environment) / "ansible" / name),
             timeout_s=TIMEOUT_S,
             check_on_diff=args.check_on_diff,
             reset_allowed=site.reset_allowed,

@@ -8,16 +8,18 @@ import pulumi
 
 from infra import addressing, naming
 from infra.artifacts import Index
-from infra.environment import Environment
+from infra.environment import Onprem
 from infra.paths import CACHE, ROOT, state
 from infra.resources import Machine, Network
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabArgs:
-    """`authorized_key` is the public key that may log in to the machines."""
+    """`network`: the bridge's name at podman; `authorized_key`: the public key that may log in to the machines."""
 
-    environment: Environment
+    environment: str
+    network: str
+    site: Onprem
     index: Index
     authorized_key: str
 
@@ -30,13 +32,13 @@ class Lab(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: LabArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:onprem:Lab", name, None, opts)
-        environment, site = args.environment.name, args.environment.onprem
+        environment, site = args.environment, args.site
         image = args.index.artifact("machine")
         # A site that may not be reset is not deleted by mistake either.
         child = pulumi.ResourceOptions(parent=self, protect=not site.reset_allowed)
         self.network = Network(
             name,
-            name=f"isthmus-{environment}",
+            name=args.network,
             cidr=str(site.network.cidr),
             gateway=str(site.network.gateway),
             mirror_address=str(site.network.mirror_address),

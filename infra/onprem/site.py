@@ -1,40 +1,59 @@
-"""The on-prem site as the rest of the program sees it: a cluster, whoever provided the machines."""
+"""A site of hosts as the rest of the program sees it: a cluster, whoever provided the machines."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
 
 from infra import settings
 from infra.artifacts import Index
-from infra.environment import Environment
+from infra.environment import Onprem
+from infra.naming import TcpService
 from infra.onprem.cluster import Cluster, ClusterArgs
 from infra.onprem.lab import Lab, LabArgs
+from infra.resources import Network
 
 
 @dataclass(frozen=True, kw_only=True)
 class SiteArgs:
-    """The environment, and what the mirror holds for it."""
+    """`environment` is its name; `tcp_services`: what the ingress address serves beside the workloads."""
 
-    environment: Environment
+    environment: str
+    site: Onprem
+    kubernetes_version: str
     index: Index
+    tcp_services: Sequence[TcpService] = ()
 
 
 class Site(pulumi.ComponentResource):
     """Hosts and their cluster. `cluster` is what everything in the cluster is gone with when it is deleted."""
 
     cluster: Cluster
+    network: Network | None
+    """Of a lab; the machines are gone with it."""
     kubeconfig: pulumi.Output[str]
 
     def __init__(self, name: str, args: SiteArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:onprem:Site", name, None, opts)
-        environment, site = args.environment, args.environment.onprem
+        environment, site = args.environment, args.site
+        self.network = None
         options = pulumi.ResourceOptions(parent=self)
         host_keys: dict[str, pulumi.Input[str]] = {host.name: host.host_key or "" for host in site.hosts}
         if site.provisioner == "lab":
-            key = settings.authorized_key(environment.name)
-            lab = Lab("lab", LabArgs(environment=environment, index=args.index, authorized_key=key), options)
+            lab = Lab(
+                "lab",
+                LabArgs(
+                    environment=environment,
+                    network=f"isthmus-{environment}-{name}",
+                    site=site,
+                    index=args.index,
+                    authorized_key=settings.authorized_key(environment),
+                ),
+                options,
+            )
+            self.network = lab.network
             host_keys = dict(lab.host_keys)
             # Deleting the machines is the reset: the playbook is not run against machines that are about to go.
             options = pulumi.ResourceOptions(parent=self, deleted_with=lab.network)
@@ -42,9 +61,12 @@ class Site(pulumi.ComponentResource):
             name,
             ClusterArgs(
                 environment=environment,
+                site=site,
+                kubernetes_version=args.kubernetes_version,
                 index=args.index,
+                tcp_services=args.tcp_services,
                 host_keys=host_keys,
-                private_key=str(settings.private_key(environment.name)),
+                private_key=str(settings.private_key(environment)),
                 check_on_diff=site.check_hosts or settings.hosts_asked_for(),
             ),
             options,

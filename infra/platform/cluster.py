@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Final
 
-from infra.environment import Environment, Onprem
+from infra.environment import Onprem
 
 CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
 
@@ -47,9 +47,8 @@ class Cluster:
         return self.service_address(DNS_OFFSET)
 
 
-def onprem(environment: Environment, cgroup_root: Path = CGROUP_ROOT) -> Cluster:
-    """The on-prem site's cluster."""
-    site = environment.onprem
+def of_hosts(site: Onprem, cgroup_root: Path = CGROUP_ROOT) -> Cluster:
+    """The cluster of a site of hosts."""
     return Cluster(
         name=site.cluster.name,
         id=site.cluster.id,

@@ -13,7 +13,7 @@ from infra.environment import ObjectStore as Settings
 from infra.naming import OBJECT_STORE_NAMESPACE, WORKLOADS_NAMESPACE
 from infra.platform import namespaces, object_store_servers, pods, policies
 from infra.platform.cluster import Cluster
-from infra.platform.credentials import Credentials
+from infra.platform.credentials import Credentials, Keys
 from infra.platform.object_store_settings import (
     ADMIN_PORT,
     APP,
@@ -39,12 +39,14 @@ class ObjectStoreArgs:
     cluster: Cluster
     settings: Settings
     index: Index
+    published: bool
+    """Whether the site's hosts hand it on, for the site at the other end of the link."""
 
 
 class ObjectStore(pulumi.ComponentResource):
-    """`credentials` is the key to it; `ready` is done once the bucket answers to that key."""
+    """`keys` open it; `ready` is done once the bucket answers to them."""
 
-    credentials: Credentials
+    keys: Keys
     ready: list[pulumi.Resource]
 
     def __init__(self, name: str, args: ObjectStoreArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -59,9 +61,11 @@ class ObjectStore(pulumi.ComponentResource):
         )
         namespace = namespaces.confined(NAMESPACE, opts=child)
         inside = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
-        self.credentials = Credentials("object-store", child)
+        self.keys = Credentials("object-store", child).keys
         secrets = self._secrets(inside)
         self._reachable(members, inside)
+        if args.published:
+            self._published(args.cluster, inside)
         files = {f"{member.name}.toml": config_file(member, args.settings) for member in members}
         config = core.v1.ConfigMap(
             "garage-config",
@@ -83,7 +87,7 @@ class ObjectStore(pulumi.ComponentResource):
             SETUP,
             state=desired_state(args.cluster, args.settings),
             image=pods.image(args.index.artifact("inference")),
-            credentials=self.credentials.mark,
+            credentials=self.keys.mark,
             opts=needed,
         )
         self.ready = [servers, setup.job]
@@ -99,7 +103,7 @@ class ObjectStore(pulumi.ComponentResource):
             string_data={"rpc_secret": rpc, "admin_token": admin},
             opts=inside,
         )
-        return [own, self.credentials.secret_in(NAMESPACE, opts=inside)]
+        return [own, self.keys.secret_in(NAMESPACE, opts=inside)]
 
     def _reachable(self, members: tuple[Replica, ...], inside: pulumi.ResourceOptions) -> None:
         """The store's address, each replica's own, who may use them, and how many may be taken away at once."""
@@ -125,5 +129,20 @@ class ObjectStore(pulumi.ComponentResource):
                 # A replica that is broken anyway must not keep its host from being drained.
                 "unhealthy_pod_eviction_policy": "AlwaysAllow",
             },
+            opts=inside,
+        )
+
+    def _published(self, cluster: Cluster, inside: pulumi.ResourceOptions) -> None:
+        """A port on every host that keeps a replica; the load balancers find those that do."""
+        service = object_store_servers.published()
+        core.v1.Service(service["metadata"]["name"], **service, opts=inside)
+        # A load balancer sends from its host's own address, or from the one that its host has in the pod network.
+        hosts = [policies.network(cluster.node_cidr), policies.network(cluster.pod_cidr)]
+        policies.allow(
+            f"{APP}-published",
+            NAMESPACE,
+            app_name=APP,
+            ingress=[{"from_": hosts, "ports": policies.ports(S3_PORT)}],
+            egress=[],
             opts=inside,
         )

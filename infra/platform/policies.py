@@ -55,14 +55,23 @@ def deny_all(where: str, *, opts: pulumi.ResourceOptions) -> networking.v1.Netwo
 
 
 def allow(
-    name: str, where: str, *, ingress: list[Ingress], egress: list[Egress], opts: pulumi.ResourceOptions
+    name: str,
+    where: str,
+    *,
+    ingress: list[Ingress],
+    egress: list[Egress],
+    app_name: str | None = None,
+    opts: pulumi.ResourceOptions,
 ) -> networking.v1.NetworkPolicy:
-    """Exactly what the pods of one app may receive and send; an empty list is nothing."""
+    """What the pods of an app may receive and send, and no more unless another policy of theirs says so.
+
+    The app is the policy's name unless given; an empty list is nothing.
+    """
     return networking.v1.NetworkPolicy(
         f"{where}-{name}",
         metadata=pods.metadata(name, namespace=where),
         spec={
-            "pod_selector": {"match_labels": pods.selector(name)},
+            "pod_selector": {"match_labels": pods.selector(app_name or name)},
             "policy_types": ["Ingress", "Egress"],
             "ingress": ingress,
             "egress": egress,

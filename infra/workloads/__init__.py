@@ -6,53 +6,85 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import pulumi
 
 from infra.artifacts import Index
-from infra.environment import Environment
+from infra.environment import Workloads as Settings
 from infra.naming import WORKLOADS_NAMESPACE
 from infra.platform import Platform, namespaces
 from infra.workloads.inference import Inference, InferenceArgs
+from infra.workloads.model_store import ModelStore
+from infra.workloads.replication import Replication, ReplicationArgs
 from infra.workloads.training import Training, TrainingArgs
 
-__all__ = ["Workloads", "WorkloadsArgs"]
+__all__ = ["Copies", "Workloads", "WorkloadsArgs"]
+
+ROLLOUT_S: Final = 300
+FIRST_MODEL_S: Final = 1800
+"""Where no training runs, serving begins when the other site's first champion has been copied."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copies:
+    """From which store to which champions are copied; both as the pods of this cluster reach them."""
+
+    source: ModelStore
+    destination: ModelStore
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkloadsArgs:
-    """The environment, what the mirror holds for it, and the platform that it all runs on."""
+    """`store` is what this site serves from; `trains`: whether training runs here; `copies`: replication that does."""
 
-    environment: Environment
+    settings: Settings
     index: Index
     platform: Platform
+    store: ModelStore
+    trains: bool
+    copies: Copies | None = None
 
 
 class Workloads(pulumi.ComponentResource):
-    """Done once a model has been trained and every replica serves it."""
+    """Done once every replica serves a model."""
 
-    training: Training
     inference: Inference
 
     def __init__(self, name: str, args: WorkloadsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:workloads:Workloads", name, None, opts)
-        platform, settings = args.platform, args.environment.workloads
+        platform, settings = args.platform, args.settings
         namespace = namespaces.confined(WORKLOADS_NAMESPACE, opts=pulumi.ResourceOptions(parent=self))
-        credentials = platform.object_store.credentials
-        secret = credentials.secret_in(
-            WORKLOADS_NAMESPACE, opts=pulumi.ResourceOptions(parent=self, depends_on=[namespace])
-        )
-        self.training = Training(
-            "training",
-            TrainingArgs(
-                settings=settings.training,
-                model=settings.inference.model,
-                image=args.index.artifact("training"),
-                credentials=credentials.mark,
-            ),
-            pulumi.ResourceOptions(parent=self, depends_on=[namespace, secret, *platform.ready]),
-        )
-        # After training: on a new site nothing can be served before there is a champion.
+        inside = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
+        stores = {store.secret: store for store in (args.store, *_both(args.copies))}
+        secrets = [secret for store in stores.values() for secret in store.secrets(inside)]
+        ready: list[pulumi.Resource] = [namespace, *secrets, *platform.ready]
+        after = pulumi.ResourceOptions(parent=self, depends_on=ready)
+        if args.copies:
+            Replication(
+                "replication",
+                ReplicationArgs(
+                    model=settings.inference.model,
+                    image=args.index.artifact("replication"),
+                    source=args.copies.source,
+                    destination=args.copies.destination,
+                    poll_seconds=settings.inference.poll_seconds,
+                ),
+                after,
+            )
+        if args.trains:
+            training = Training(
+                "training",
+                TrainingArgs(
+                    settings=settings.training,
+                    model=settings.inference.model,
+                    image=args.index.artifact("training"),
+                    store=args.store,
+                ),
+                after,
+            )
+            # After training: on a new site nothing can be served before there is a champion.
+            after = pulumi.ResourceOptions(parent=self, depends_on=[*ready, training.job])
         self.inference = Inference(
             "inference",
             InferenceArgs(
@@ -61,8 +93,13 @@ class Workloads(pulumi.ComponentResource):
                 # A load balancer sends from its host's own address, or, to a pod on another host, from the address that
                 # its host has in the pod network. Of that network Cilium matches hosts alone here: pods go by labels.
                 ingress=(platform.cluster.node_cidr, platform.cluster.pod_cidr),
-                credentials=credentials.mark,
+                store=args.store,
+                patience_s=ROLLOUT_S if args.trains else FIRST_MODEL_S,
             ),
-            pulumi.ResourceOptions(parent=self, depends_on=[namespace, secret, self.training.job]),
+            after,
         )
         self.register_outputs({})
+
+
+def _both(copies: Copies | None) -> tuple[ModelStore, ...]:
+    return (copies.source, copies.destination) if copies else ()

@@ -15,7 +15,8 @@ from infra.environment import Inference as Settings
 from infra.naming import INGRESS_CHECK_PATH, INGRESS_NODE_PORT
 from infra.naming import WORKLOADS_NAMESPACE as NAMESPACE
 from infra.platform import pods, policies, priorities
-from infra.workloads import store_access
+from infra.workloads import model_store
+from infra.workloads.model_store import ModelStore
 
 APP: Final = "inference"
 PORT: Final = 8080
@@ -25,12 +26,13 @@ LIVE_PATH: Final = "/v2/health/live"
 
 @dataclass(frozen=True, kw_only=True)
 class InferenceArgs:
-    """`ingress`: the ranges that the site's load balancers send from; `credentials`: changes with the store's key."""
+    """`ingress`: the ranges that the site's load balancers send from; `patience_s`: longest wait for a first model."""
 
     settings: Settings
     image: Artifact
     ingress: Sequence[IPv4Network]
-    credentials: pulumi.Input[str]
+    store: ModelStore
+    patience_s: int
 
 
 class Inference(pulumi.ComponentResource):
@@ -42,9 +44,10 @@ class Inference(pulumi.ComponentResource):
     def __init__(self, name: str, args: InferenceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:workloads:Inference", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        network = store_access.network(
+        account = model_store.account(APP, child)
+        network = model_store.network(
             APP,
-            NAMESPACE,
+            args.store,
             ingress=[{"from_": [policies.network(cidr) for cidr in args.ingress], "ports": policies.ports(PORT)}],
             opts=child,
         )
@@ -66,13 +69,17 @@ class Inference(pulumi.ComponentResource):
                 "selector": {"match_labels": pods.selector(APP)},
                 # The old pods stay until the new ones serve.
                 "strategy": {"rolling_update": {"max_surge": 1, "max_unavailable": 0}},
-                "progress_deadline_seconds": 300,
+                "progress_deadline_seconds": args.patience_s,
                 "template": {
-                    "metadata": {"labels": pods.selector(APP), "annotations": {store_access.MARK: args.credentials}},
-                    "spec": _pod(args.settings, pods.image(args.image)),
+                    "metadata": {"labels": pods.selector(APP), "annotations": args.store.annotations()},
+                    "spec": _pod(args),
                 },
             },
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[network]),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[network, account],
+                custom_timeouts=pulumi.CustomTimeouts(create=f"{args.patience_s}s", update=f"{args.patience_s}s"),
+            ),
         )
         self.service = core.v1.Service(
             APP,
@@ -89,29 +96,31 @@ class Inference(pulumi.ComponentResource):
         self.register_outputs({})
 
 
-def _pod(settings: Settings, image: str) -> core.v1.PodSpecArgsDict:
+def _pod(args: InferenceArgs) -> core.v1.PodSpecArgsDict:
     return {
+        "service_account_name": APP,
         "priority_class_name": priorities.SERVING,
         "automount_service_account_token": False,
         "enable_service_links": False,
         "security_context": pods.unprivileged(),
         "topology_spread_constraints": pods.apart(APP),
         "termination_grace_period_seconds": 30,
-        "containers": [_container(settings, image)],
-        "volumes": [store_access.volume(), pods.scratch("tmp", "64Mi")],
+        "containers": [_container(args)],
+        "volumes": [*args.store.volumes(), pods.scratch("tmp", "64Mi")],
     }
 
 
-def _container(settings: Settings, image: str) -> core.v1.ContainerArgsDict:
+def _container(args: InferenceArgs) -> core.v1.ContainerArgsDict:
+    settings = args.settings
     own = {"ISTHMUS_POLL_SECONDS": str(settings.poll_seconds), "HOME": "/tmp"}
     return {
         "name": APP,
-        "image": image,
-        "env": store_access.variables(store_access.settings(settings.model) | own),
+        "image": pods.image(args.image),
+        "env": model_store.variables(args.store.settings("S3") | model_store.about(settings.model) | own),
         "ports": [{"name": "http", "container_port": PORT}],
         "resources": pods.amounts(settings.resources),
         "security_context": pods.locked(),
-        "volume_mounts": [store_access.mount(), {"name": "tmp", "mount_path": "/tmp"}],
+        "volume_mounts": [*args.store.mounts(), {"name": "tmp", "mount_path": "/tmp"}],
         # The load balancers ask twice a second whether a model is served; the kubelet asks seldom, to save CPU.
         "startup_probe": _probe(LIVE_PATH, period=2, failures=45),
         "readiness_probe": _probe(INGRESS_CHECK_PATH, period=5, failures=2),

@@ -12,7 +12,8 @@ from infra.artifacts import Artifact
 from infra.environment import Training as Settings
 from infra.naming import WORKLOADS_NAMESPACE as NAMESPACE
 from infra.platform import pods, priorities
-from infra.workloads import store_access
+from infra.workloads import model_store
+from infra.workloads.model_store import ModelStore
 
 APP: Final = "training"
 
@@ -24,12 +25,12 @@ FINAL_STATUSES: Final = (2, 3, 4)
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingArgs:
-    """`model`: under which name it is published; `credentials`: a plain mark that changes with the store's key."""
+    """`model`: under which name it is published, in `store`."""
 
     settings: Settings
     model: str
     image: Artifact
-    credentials: pulumi.Input[str]
+    store: ModelStore
 
 
 class Training(pulumi.ComponentResource):
@@ -40,12 +41,17 @@ class Training(pulumi.ComponentResource):
     def __init__(self, name: str, args: TrainingArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:workloads:Training", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        policy = store_access.network(APP, NAMESPACE, ingress=[], opts=child)
+        account = model_store.account(APP, child)
+        policy = model_store.network(APP, args.store, ingress=[], opts=child)
         pod = _pod(args, pods.image(args.image))
-        run = pods.content_name(APP, pod)
+        # What it runs on may be known only once the store has been made.
+        run = pulumi.Output.from_input(pod).apply(lambda known: pods.content_name(APP, known))
         self.job = batch.v1.Job(
             APP,
-            metadata=pods.metadata(APP, name=run, namespace=NAMESPACE, annotations=pods.RERUN_FAILED),
+            metadata={
+                **pods.metadata(APP, namespace=NAMESPACE, annotations=pods.RERUN_FAILED),
+                "name": run,
+            },
             spec={
                 "backoff_limit": 3,
                 "active_deadline_seconds": DEADLINE_S,
@@ -64,12 +70,14 @@ class Training(pulumi.ComponentResource):
                     ]
                 },
                 "template": {
-                    "metadata": {"labels": pods.selector(APP), "annotations": {store_access.MARK: args.credentials}},
+                    "metadata": {"labels": pods.selector(APP), "annotations": args.store.annotations()},
                     "spec": pod,
                 },
             },
             opts=pulumi.ResourceOptions(
-                parent=self, depends_on=[policy], custom_timeouts=pulumi.CustomTimeouts(create=f"{DEADLINE_S}s")
+                parent=self,
+                depends_on=[policy, account],
+                custom_timeouts=pulumi.CustomTimeouts(create=f"{DEADLINE_S}s"),
             ),
         )
         self.register_outputs({})
@@ -80,6 +88,7 @@ def _pod(args: TrainingArgs, image: str) -> core.v1.PodSpecArgsDict:
     own = {"ISTHMUS_THRESHOLD": str(settings.threshold), "ISTHMUS_SEED": str(settings.seed), "HOME": "/tmp"}
     return {
         "restart_policy": "Never",
+        "service_account_name": APP,
         "priority_class_name": priorities.BATCH,
         "automount_service_account_token": False,
         "enable_service_links": False,
@@ -88,12 +97,12 @@ def _pod(args: TrainingArgs, image: str) -> core.v1.PodSpecArgsDict:
             {
                 "name": APP,
                 "image": image,
-                "env": store_access.variables(store_access.settings(args.model) | own),
+                "env": model_store.variables(args.store.settings("S3") | model_store.about(args.model) | own),
                 "resources": pods.amounts(settings.resources),
                 "security_context": pods.locked(),
-                "volume_mounts": [store_access.mount(), {"name": "tmp", "mount_path": "/tmp"}],
+                "volume_mounts": [*args.store.mounts(), {"name": "tmp", "mount_path": "/tmp"}],
                 "termination_message_policy": "FallbackToLogsOnError",
             }
         ],
-        "volumes": [store_access.volume(), pods.scratch("tmp", "256Mi")],
+        "volumes": [*args.store.volumes(), pods.scratch("tmp", "256Mi")],
     }

@@ -161,7 +161,7 @@ def playbook(site: Site) -> None:
         folder=FOLDER,
         playbook=PLAYBOOK,
         inventory=inventory.inventory(onprem, site.host_keys),
-        variables={**inventory.variables(site.environment, site.index), "reset_allowed": onprem.reset_allowed},
+        variables=inventory.variables("onprem", onprem, site.environment.kubernetes.version, site.index),
         private_key=site.key,
         work_dir=STORE / "ansible",
         timeout_s=TIMEOUT_S,

@@ -17,7 +17,7 @@ _spec.loader.exec_module(nodes)
 def _node(
     present: dict[str, str] | None = None, tainted: list[dict[str, str]] | None = None, **owned: str
 ) -> dict[str, Any]:
-    annotations = {f"isthmus.internal/{kind}": text for kind, text in owned.items()}
+    annotations = {f"isthmus.internal/{kind}": text for kind, text in ({"host": "true"} | owned).items()}
     return {
         "metadata": {"name": "one", "labels": present or {}, "annotations": annotations},
         "spec": {"taints": tainted or []},
@@ -61,3 +61,26 @@ def test_only_labels_and_taints_of_ours_are_taken_away() -> None:
 
 def test_a_node_that_the_inventory_does_not_know_is_left_alone() -> None:
     assert nodes.node_commands([_node({"rack": "b"})], {"two": {"labels": {}, "taints": []}}) == []
+
+
+def test_a_node_that_the_inventory_brought_is_marked_once() -> None:
+    node = _node()
+    del node["metadata"]["annotations"]["isthmus.internal/host"]
+    assert _commands(node) == ["annotate node one isthmus.internal/host=true"]
+
+
+def _removed(node: dict[str, Any], *wanted: str) -> list[str]:
+    result: list[str] = nodes.removed_nodes([node], dict.fromkeys(wanted))
+    return result
+
+
+def test_a_worker_that_left_the_inventory_is_removed() -> None:
+    assert _removed(_node(), "two") == ["one"]
+    assert _removed(_node(), "one", "two") == []
+
+
+def test_nodes_of_others_and_control_planes_are_never_removed() -> None:
+    others = _node()
+    del others["metadata"]["annotations"]["isthmus.internal/host"]
+    assert _removed(others) == []
+    assert _removed(_node({"node-role.kubernetes.io/control-plane": ""})) == []

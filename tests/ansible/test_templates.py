@@ -69,6 +69,15 @@ def test_haproxy_offers_each_server_on_both_addresses(render: Render) -> None:
     assert "bind 10.0.0.101:80" in text
 
 
+def test_what_else_the_ingress_address_serves_leads_to_the_hosts_that_run_workloads(render: Render) -> None:
+    services = [{"name": "object-store", "port": 3900, "node_port": 30390}]
+    text = render("load_balancer", "haproxy.cfg.j2", **LOAD_BALANCER, load_balancer_tcp_services=services)
+
+    assert "bind 10.0.0.101:3900" in text
+    backend = text.split("\nbackend object-store_servers")[1].split("\n\n")[0]
+    assert backend.count(":30390 check") == len(HOSTS)
+
+
 def test_the_two_addresses_prefer_different_hosts_and_a_lame_host_falls_below_all(render: Render) -> None:
     priorities = {}
     for host in HOSTS:

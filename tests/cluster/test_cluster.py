@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import json
 
-from ops import cluster
+import pytest
+
+from ops import cluster, sites
 from ops.up import load
 
+SITES = ("onprem", "cloud")
 
-def test_every_host_is_a_ready_node_of_the_environments_version(environment: str) -> None:
+
+@pytest.mark.parametrize("site", SITES)
+def test_every_host_is_a_ready_node_of_the_environments_version(environment: str, site: str) -> None:
     settings = load(environment)
-    nodes = {n["metadata"]["name"]: n for n in cluster.items(environment, "nodes")}
-    assert set(nodes) == {h.name for h in settings.onprem.hosts}
+    nodes = {n["metadata"]["name"]: n for n in cluster.items(environment, "nodes", site=site)}
+    assert set(nodes) == {h.name for h in sites.one(settings, site).hosts}
     for name, node in nodes.items():
         assert cluster.ready(node), name
         assert node["status"]["nodeInfo"]["kubeletVersion"] == settings.kubernetes.version
         assert node["status"]["nodeInfo"]["containerRuntimeVersion"].startswith("containerd://2.")
 
 
-def test_kube_proxy_is_replaced(environment: str) -> None:
-    names = [p["metadata"]["name"] for p in cluster.items(environment, "pods", "-n", "kube-system")]
+@pytest.mark.parametrize("site", SITES)
+def test_kube_proxy_is_replaced(environment: str, site: str) -> None:
+    names = [p["metadata"]["name"] for p in cluster.items(environment, "pods", "-n", "kube-system", site=site)]
     assert not [n for n in names if n.startswith("kube-proxy")]
     assert [n for n in names if n.startswith("cilium-")]
 
 
-def test_the_cilium_agent_is_unprivileged(environment: str) -> None:
-    agents = cluster.items(environment, "daemonsets", "-n", "kube-system", "-l", "k8s-app=cilium")
+@pytest.mark.parametrize("site", SITES)
+def test_the_cilium_agent_is_unprivileged(environment: str, site: str) -> None:
+    agents = cluster.items(environment, "daemonsets", "-n", "kube-system", "-l", "k8s-app=cilium", site=site)
     containers = agents[0]["spec"]["template"]["spec"]["containers"]
     assert not [c["name"] for c in containers if (c.get("securityContext") or {}).get("privileged")]
 
@@ -43,8 +50,11 @@ def test_object_store_replicas_run_one_a_node(environment: str) -> None:
     assert len({p["spec"]["nodeName"] for p in pods}) == 3
 
 
-def test_our_images_are_pinned_by_digest_and_run_without_root(environment: str) -> None:
-    for pod in cluster.items(environment, "pods", "-n", "workloads"):
+@pytest.mark.parametrize("site", SITES)
+def test_our_images_are_pinned_by_digest_and_run_without_root(environment: str, site: str) -> None:
+    found = cluster.items(environment, "pods", "-n", "workloads", site=site)
+    assert found
+    for pod in found:
         for container in pod["spec"]["containers"]:
             assert "@sha256:" in container["image"], container["image"]
             context = container["securityContext"]
@@ -52,11 +62,15 @@ def test_our_images_are_pinned_by_digest_and_run_without_root(environment: str) 
             assert context["allowPrivilegeEscalation"] is False
 
 
-def test_a_pod_that_no_policy_names_reaches_nothing_in_our_namespaces(environment: str) -> None:
-    for namespace in ("workloads", "object-store"):
-        policies = cluster.items(environment, "networkpolicies", "-n", namespace)
-        everything = [p for p in policies if p["spec"]["podSelector"] in ({}, None)]
-        assert any({"Ingress", "Egress"} <= set(p["spec"]["policyTypes"]) for p in everything), namespace
+@pytest.mark.parametrize(
+    ("site", "namespace"), [("onprem", "workloads"), ("onprem", "object-store"), ("cloud", "workloads")]
+)
+def test_a_pod_that_no_policy_names_reaches_nothing_in_our_namespaces(
+    environment: str, site: str, namespace: str
+) -> None:
+    policies = cluster.items(environment, "networkpolicies", "-n", namespace, site=site)
+    everything = [p for p in policies if p["spec"]["podSelector"] in ({}, None)]
+    assert any({"Ingress", "Egress"} <= set(p["spec"]["policyTypes"]) for p in everything)
 
 
 def test_secrets_are_encrypted_at_rest_in_etcd(environment: str) -> None:
@@ -78,3 +92,12 @@ def test_etcd_has_a_member_on_every_control_plane(environment: str) -> None:
     wanted = {h.name for h in settings.onprem.hosts if "control_plane" in h.roles}
     pods = cluster.items(environment, "pods", "-n", "kube-system", "-l", "component=etcd")
     assert {p["spec"]["nodeName"] for p in pods if cluster.ready(p)} == wanted
+
+
+def test_a_node_of_the_cloud_carries_the_labels_and_taints_of_its_group(environment: str) -> None:
+    settings = load(environment)
+    nodes = {n["metadata"]["name"]: n for n in cluster.items(environment, "nodes", site="cloud")}
+    for host in sites.one(settings, "cloud").having("worker"):
+        labels, taints = nodes[host.name]["metadata"]["labels"], nodes[host.name]["spec"].get("taints", [])
+        assert host.labels.items() <= labels.items()
+        assert len(taints) == len(host.taints)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +24,25 @@ SECRET_MARK = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb4
 
 
 @dataclass(frozen=True)
+class Options:
+    """How a resource was registered. Resources are named by their logical names."""
+
+    parent: str
+    protect: bool
+    deleted_with: str
+    depends_on: frozenset[str]
+    provider: str
+
+
+@dataclass(frozen=True)
 class Resource:
     """A registered resource; `inputs` have Kubernetes' own names; secrets are marked, see is_secret."""
 
     type: str
     name: str
     inputs: dict[str, Any]
+    urn: str
+    options: Options
 
     @property
     def kind(self) -> str:
@@ -45,10 +59,10 @@ class Mocks(pulumi.runtime.Mocks):
     """Echoes inputs as outputs; a call of any function is a mistake, because the program must not ask the world."""
 
     def __init__(self) -> None:
-        self.resources: list[Resource] = []
+        self.latest = threading.local()
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
-        self.resources.append(Resource(args.typ, args.name, args.inputs))
+        self.latest.inputs = args.inputs
         amazon = _amazons(args.name) if args.typ.startswith("aws:") else {}
         return f"{args.name}-id", {**amazon, **args.inputs, **_made(args.typ, args.name)}
 
@@ -68,6 +82,7 @@ def _amazons(name: str) -> dict[str, Any]:
         "bucket": name,
         "certificateAuthority": {"data": f"{name}-authority"},
         "endpoint": f"https://{name}.example",
+        "identities": [{"oidcs": [{"issuer": f"https://{name}.example/issuer"}]}],
         "keyId": f"{name}-key",
         "latestVersion": 1,
         "name": name,
@@ -80,6 +95,10 @@ def _made(kind: str, name: str) -> dict[str, Any]:
     match kind:
         case "isthmus:secret:RandomSecret":
             return {"value": pulumi.Output.secret(SECRET + name)}
+        case "isthmus:lab:Network":
+            return {"mirror_url": "http://10.0.0.2:5000"}
+        case "isthmus:lab:AwsApi":
+            return {"endpoint": "http://10.0.0.3:5000"}
         case "isthmus:lab:Machine":
             return {"host_key": f"ssh-ed25519 {name}"}
         case "isthmus:ansible:Playbook":
@@ -87,33 +106,32 @@ def _made(kind: str, name: str) -> dict[str, Any]:
     return {}
 
 
-@dataclass(frozen=True)
-class Options:
-    """How a resource was registered. Resources are named by their logical names."""
-
-    parent: str
-    protect: bool
-    deleted_with: str
-    depends_on: frozenset[str]
-    provider: str
-
-
 class Monitor(pulumi.runtime.mocks.MockMonitor):
-    """Notes the options too, which mocks are not told."""
+    """Notes everything that is registered, with its options, which mocks are not told."""
 
     def __init__(self, mocks: Mocks) -> None:
         super().__init__(mocks)
-        self.options: dict[tuple[str, str], Options] = {}
+        self.recorded: list[Resource] = []
+
+    def make_urn(self, parent: str, type_: str, name: str) -> str:
+        """As the engine does: with the types of all parents but the stack's. pulumi's own mock has only the last."""
+        above = parent.split("::")[2] if parent else ""
+        inside = f"{above}$" if above not in ("", "pulumi:pulumi:Stack") else ""
+        return f"urn:pulumi:local::isthmus::{inside}{type_}::{name}"
 
     def RegisterResource(self, request: Any) -> Any:
-        self.options[request.type.rpartition(":")[2], request.name] = Options(
+        answer = super().RegisterResource(request)
+        options = Options(
             parent=_name(request.parent),
             protect=request.protect,
             deleted_with=_name(request.deletedWith),
             depends_on=frozenset(_name(urn) for urn in request.dependencies),
             provider=_name(request.provider.rpartition("::")[0]),
         )
-        return super().RegisterResource(request)
+        if request.type != "pulumi:pulumi:Stack":
+            inputs = self.mocks.latest.inputs
+            self.recorded.append(Resource(request.type, request.name, inputs, answer.urn, options))
+        return answer
 
 
 def _name(urn: str) -> str:
@@ -139,7 +157,7 @@ def record_options(
     finally:
         asyncio.set_event_loop(None)
         loop.close()
-    return mocks.resources, monitor.options
+    return monitor.recorded, {(one.kind, one.name): one.options for one in monitor.recorded}
 
 
 def is_secret(value: Any) -> bool:
@@ -169,7 +187,8 @@ def local() -> Environment:
 
 def index(**changes: Artifact) -> Index:
     """A mirror's index without a mirror."""
-    artifacts = {name: image(f"registry.example/{name}:v1") for name in {*KUBEADM_IMAGES, *POD_IMAGES, "training"}}
+    names = {*KUBEADM_IMAGES, *(name for images in POD_IMAGES.values() for name in images), "training", "aws-api"}
+    artifacts = {name: image(f"registry.example/{name}:v1") for name in names}
     artifacts |= {name: file(Path("/mirror", name)) for name in (*NODE_FILES, "registry", "machine")}
     return Index(artifacts=artifacts | changes)
 

@@ -10,12 +10,13 @@ import pytest
 from infra import environment, inventory
 from infra.artifacts import ArtifactError, Index
 from infra.environment import Onprem
+from infra.naming import OBJECT_STORE
 from infra.paths import ROOT
 from tests.infra import recording
 
 LOCAL = recording.local()
 INDEX = recording.index()
-VARIABLES = inventory.variables(LOCAL, INDEX)
+VARIABLES = inventory.variables("onprem", LOCAL.onprem, "v1.37.2", INDEX)
 
 
 def made(site: Onprem) -> dict:
@@ -83,6 +84,9 @@ def test_variables_are_plain_values_so_that_any_change_of_them_can_be_shown() ->
         return type(value) in (str, int, bool)
 
     assert plain(VARIABLES)
+    services = inventory.variables("onprem", LOCAL.onprem, "v1.37.2", INDEX, [OBJECT_STORE])["tcp_services"]
+    assert plain(services)
+    assert services == [{"name": "object-store", "port": 3900, "node_port": 30390}]
 
 
 def test_the_plays_read_every_variable() -> None:
@@ -100,4 +104,4 @@ def _plays() -> list[Path]:
 
 def test_an_artefact_that_the_mirror_lacks_is_named_with_the_fix() -> None:
     with pytest.raises(ArtifactError, match="'kubeadm'; run: make mirror"):
-        inventory.variables(LOCAL, Index(artifacts={}))
+        inventory.variables("onprem", LOCAL.onprem, "v1.37.2", Index(artifacts={}))

@@ -11,6 +11,7 @@ import pytest
 
 from infra import environment, settings
 from infra.artifacts import ArtifactError, Index
+from infra.cloud import lab as cloud_lab
 from infra.onprem import cluster, lab
 from infra.paths import ROOT
 from infra.platform import cilium
@@ -24,7 +25,7 @@ PROGRAM = ROOT / "infra"
 @pytest.fixture(autouse=True)
 def checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What `make up` has prepared before it starts the engine; and no stack that a test sets remains."""
-    for module in (settings, cluster, lab):
+    for module in (settings, cluster, lab, cloud_lab):
         monkeypatch.setattr(module, "state", lambda name: tmp_path / name)
     key = settings.authorized_key_file("local")
     key.parent.mkdir(parents=True)
@@ -42,39 +43,63 @@ def run(preview: bool = False) -> tuple[list[Resource], dict[tuple[str, str], Op
 
 def test_the_program_registers_site_platform_and_workloads() -> None:
     resources, _ = run()
-    kinds = {one.type for one in resources}
-    assert {"isthmus:onprem:Site", "isthmus:platform:Platform", "isthmus:workloads:Workloads"} <= kinds
+    kinds = [one.type for one in resources]
+    for kind in ("isthmus:onprem:Site", "isthmus:platform:Platform", "isthmus:workloads:Workloads"):
+        assert kinds.count(kind) == 2, f"{kind}: one a site"
+
+
+def test_training_runs_on_one_site_and_its_models_are_copied_to_the_other() -> None:
+    resources, _ = run()
+    assert len([one for one in resources if one.kind == "Job" and one.name == "training"]) == 1
+    pod = recording.the(resources, "Deployment", "replication").pod
+    assert pod is not None
+    (container,) = pod["containers"]
+    settings = {one["name"]: one["value"] for one in container["env"]}
+    assert settings["ISTHMUS_SOURCE_ENDPOINT"] == "http://10.90.0.101:3900"
+    assert settings["ISTHMUS_DESTINATION_ENDPOINT"] == "http://10.0.0.3:5000"
+
+
+def test_the_cloud_site_has_a_machine_for_each_node_that_its_groups_are_to_have() -> None:
+    resources, _ = run()
+    machines = {one.name: one.inputs["network"] for one in resources if one.kind == "Machine"}
+    there = {name for name, network in machines.items() if network == "isthmus-local-cloud"}
+    assert there == {"cloud-api", "cloud-general-1"}
 
 
 def test_logical_names_are_the_same_in_every_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    names = [(one.type, one.name) for one in run()[0]]
-    assert len(set(names)) == len(names), "two resources of a kind share a name"
+    names = [one.urn for one in run()[0]]
+    assert len(set(names)) == len(names), "two resources of a kind, in parents of the same kinds, share a name"
     other = tmp_path / "elsewhere.yaml"
     text = settings.environment_file("local").read_text()
     other.write_text(text.replace("name: local", "name: elsewhere"))
     (tmp_path / "local").rename(tmp_path / "elsewhere")
     monkeypatch.setattr(settings, "environment_file", lambda _: other)
-    assert sorted(names) == sorted((one.type, one.name) for one in run()[0])
+    assert sorted(names) == sorted(one.urn for one in run()[0])
 
 
 def test_everything_in_the_cluster_is_gone_with_it() -> None:
-    _, options = run()
-    assert {options[key].deleted_with for key in (("Platform", "platform"), ("Workloads", "workloads"))} == {"onprem"}
-    roots = {name for (_, name), one in options.items() if not one.parent or one.parent == "isthmus-local"}
-    assert roots - {"isthmus-local"} == {"onprem", "platform", "workloads"}, (
-        "what has another root outlives the cluster"
-    )
+    resources, _ = run()
+    inside = [one for one in resources if one.type in ("isthmus:platform:Platform", "isthmus:workloads:Workloads")]
+    assert {(one.options.parent, one.options.deleted_with) for one in inside} == {
+        ("isthmus-local", "onprem"),
+        ("cloud", "cloud"),
+    }
+    roots = {one.name for one in resources if one.options.parent in ("", "isthmus-local")} - {"isthmus-local"}
+    assert roots == {"onprem", "platform", "workloads", "cloud", "cloud-lab"}, "another root outlives its cluster"
 
 
 def test_the_provider_is_the_same_cluster_whatever_its_certificate() -> None:
     resources, _ = run()
-    provider = next(one for one in resources if one.type == "pulumi:providers:kubernetes")
-    assert (provider.name, provider.inputs["clusterIdentifier"]) == ("onprem", "onprem")
+    providers = [one for one in resources if one.type == "pulumi:providers:kubernetes"]
+    assert {(one.name, one.inputs["clusterIdentifier"]) for one in providers} == {
+        ("onprem", "onprem"),
+        ("cloud", "cloud"),
+    }
 
 
 def test_a_preview_of_nothing_yet_registers_the_same_resources() -> None:
-    def names(preview: bool) -> set[tuple[str, str]]:
-        return {(one.type, one.name) for one in run(preview)[0]}
+    def names(preview: bool) -> set[str]:
+        return {one.urn for one in run(preview)[0]}
 
     assert names(preview=True) == names(preview=False)
 
@@ -83,9 +108,14 @@ def test_the_outputs_say_where_to_go_and_what_was_reviewed(monkeypatch: pytest.M
     exported: dict[str, pulumi.Output[str]] = {}
     monkeypatch.setattr(pulumi, "export", exported.__setitem__)
     run()
-    assert exported.keys() == {"environment_digest", "api_endpoint", "ingress_url", "kubeconfig"}
+    site = {"api_endpoint", "ingress_url", "kubeconfig"}
+    assert exported.keys() == {"environment_digest", *site, *(f"cloud_{one}" for one in site)}
     assert exported["environment_digest"] == environment.digest(ROOT / "environments" / "local.yaml")
     assert (exported["api_endpoint"], exported["ingress_url"]) == ("https://10.90.0.100:8443", "http://10.90.0.101")
+    assert (exported["cloud_api_endpoint"], exported["cloud_ingress_url"]) == (
+        "https://10.91.0.4:443",
+        "http://10.91.0.5",
+    )
 
 
 def test_a_fault_of_the_input_is_told_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

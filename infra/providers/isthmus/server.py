@@ -110,6 +110,7 @@ async def serve(provider: Provider, engine_address: str) -> None:
 def main(engine_address: str) -> None:
     """The whole provider with all of its resources."""
     # Imported here: a test of the server needs neither podman nor ansible.
+    from infra.providers.isthmus.aws_api import AwsApi
     from infra.providers.isthmus.log import connect
     from infra.providers.isthmus.machine import Machine
     from infra.providers.isthmus.network import Network
@@ -118,7 +119,7 @@ def main(engine_address: str) -> None:
     from infra.providers.isthmus.secret import RandomSecret
 
     provider = IsthmusProvider(
-        [Network(), Machine(), RandomSecret(), Playbook()],
+        [Network(), Machine(), AwsApi(), RandomSecret(), Playbook()],
         engine=connect(engine_address),
         create_first=frozenset({RandomSecret.token}),
     )

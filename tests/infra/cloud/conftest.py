@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from infra import environment
-from infra.cloud import Cloud, CloudArgs
+from infra.cloud.cloud import Cloud, CloudArgs
 from infra.environment import Environment
 from infra.paths import ROOT
 from tests.infra import recording

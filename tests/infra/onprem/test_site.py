@@ -18,7 +18,12 @@ Recorded = tuple[list[Resource], dict[tuple[str, str], Options]]
 
 
 def register(env: Environment) -> Recorded:
-    args = SiteArgs(environment=env, index=recording.index())
+    args = SiteArgs(
+        environment=env.name,
+        site=env.onprem,
+        kubernetes_version=env.kubernetes.version,
+        index=recording.index(),
+    )
     return recording.record_options(lambda: Site("onprem", args))
 
 
@@ -34,7 +39,7 @@ def test_the_lab_boots_a_machine_for_each_host_on_one_network() -> None:
     resources, options = register(recording.local())
     machines = {one.name: one.inputs for one in resources if one.kind == "Machine"}
     assert machines.keys() == {"onprem-1", "onprem-2", "onprem-3"}
-    assert {one["network"] for one in machines.values()} == {"isthmus-local"}
+    assert {one["network"] for one in machines.values()} == {"isthmus-local-onprem"}
     assert "lab" in options["Machine", "onprem-1"].depends_on, "a machine needs its network first"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infra.platform import Platform, PlatformArgs, cilium
+from infra.platform import Platform, PlatformArgs, cilium, cluster
 from tests.infra import recording
 from tests.infra.recording import Resource
 
@@ -24,7 +24,14 @@ CHART: list[dict[str, Any]] = [
 @pytest.fixture(scope="session")
 def platform() -> list[Resource]:
     """Every resource of the platform of environments/local.yaml."""
-    args = PlatformArgs(environment=recording.local(), index=recording.index())
+    local = recording.local()
+    args = PlatformArgs(
+        cluster=cluster.of_hosts(local.onprem),
+        kubernetes_version=local.kubernetes.version,
+        object_store=local.platform.object_store,
+        index=recording.index(),
+        published=True,
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cilium, "objects", lambda *_: CHART)
         return recording.record(lambda: Platform("platform", args))

@@ -10,7 +10,7 @@ from infra.artifacts import Index
 from infra.platform import chart, cilium, cilium_values, cluster
 from tests.infra import recording
 
-FACTS = cluster.onprem(recording.local())
+FACTS = cluster.of_hosts(recording.local().onprem)
 
 
 def values(facts: cluster.Cluster = FACTS) -> dict[str, Any]:

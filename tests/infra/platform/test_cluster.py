@@ -11,11 +11,11 @@ from tests.infra import recording
 def test_lab_machines_of_a_hybrid_host_have_cgroup_v2_beside_v1(tmp_path: Path) -> None:
     (tmp_path / "unified").mkdir()
     (tmp_path / "unified" / "cgroup.procs").touch()
-    assert cluster.onprem(recording.local(), tmp_path).cgroup_root == f"{tmp_path}/unified"
+    assert cluster.of_hosts(recording.local().onprem, tmp_path).cgroup_root == f"{tmp_path}/unified"
 
 
 def test_lab_machines_of_an_ordinary_host_have_cgroup_v2_alone(tmp_path: Path) -> None:
-    assert cluster.onprem(recording.local(), tmp_path).cgroup_root == str(tmp_path)
+    assert cluster.of_hosts(recording.local().onprem, tmp_path).cgroup_root == str(tmp_path)
 
 
 def test_the_mounts_of_this_machine_say_nothing_about_other_hosts(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_the_mounts_of_this_machine_say_nothing_about_other_hosts(tmp_path: Path
 
 
 def test_fixed_addresses_are_in_the_part_of_the_range_that_kubernetes_keeps_for_them() -> None:
-    facts = cluster.onprem(recording.local())
+    facts = cluster.of_hosts(recording.local().onprem)
     assert str(facts.dns_address) == "10.96.0.10"
     # 16 is the least that Kubernetes keeps, for the smallest range that an environment may have.
     assert cluster.OBJECT_STORE_OFFSET + 3 <= 16

@@ -16,7 +16,7 @@ from tests.infra.recording import Resource
 @pytest.fixture
 def settings() -> tuple[Any, Any]:
     environment = recording.local()
-    return cluster.onprem(environment), environment.platform.object_store
+    return cluster.of_hosts(environment.onprem), environment.platform.object_store
 
 
 def test_each_replica_is_bound_to_a_host_of_its_own(platform: list[Resource]) -> None:

@@ -3,23 +3,46 @@
 from __future__ import annotations
 
 import json
+from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
 
 from infra.environment import Environment
-from infra.platform import Platform, PlatformArgs, cilium
-from infra.workloads import Workloads, WorkloadsArgs
+from infra.platform import Platform, PlatformArgs, cilium, cluster
+from infra.platform.credentials import Keys
+from infra.workloads import Copies, Workloads, WorkloadsArgs, model_store
+from infra.workloads.model_store import ModelStore
 from tests.infra import recording
 from tests.infra.recording import Resource
 
 
-def workloads_of(environment: Environment, **images: Any) -> list[Resource]:
+def elsewhere(keys: Keys) -> ModelStore:
+    return model_store.garage_from_outside(keys, IPv4Address("10.90.0.101"))
+
+
+def workloads_of(environment: Environment, trains: bool = True, **images: Any) -> list[Resource]:
     index = recording.index(**images)
 
     def program() -> None:
-        platform = Platform("platform", PlatformArgs(environment=environment, index=index))
-        Workloads("workloads", WorkloadsArgs(environment=environment, index=index, platform=platform))
+        args = PlatformArgs(
+            cluster=cluster.of_hosts(environment.onprem),
+            kubernetes_version=environment.kubernetes.version,
+            object_store=environment.platform.object_store,
+            index=index,
+        )
+        platform = Platform("platform", args)
+        assert platform.object_store is not None
+        own = model_store.garage(platform.object_store.keys)
+        workloads = WorkloadsArgs(
+            settings=environment.workloads,
+            index=index,
+            platform=platform,
+            store=own,
+            trains=trains,
+            copies=None if trains else Copies(source=elsewhere(platform.object_store.keys), destination=own),
+        )
+        Workloads("workloads", workloads)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cilium, "objects", lambda *_: [])
@@ -50,7 +73,7 @@ def test_the_key_is_a_file_and_never_a_variable(resources: list[Resource], kind:
     assert recording.SECRET not in json.dumps(pod)
     (container,) = pod["containers"]
     settings = {one["name"]: one["value"] for one in container["env"]}
-    mount = next(one for one in container["volumeMounts"] if one["name"] == "object-store")
+    mount = next(one for one in container["volumeMounts"] if "object-store" in one["name"])
     assert settings["ISTHMUS_S3_CREDENTIALS_DIR"] == mount["mountPath"]
     secret = recording.the(resources, "Secret", "workloads-object-store-credentials").inputs
     assert secret["metadata"]["namespace"] == "workloads"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 Properties = dict[str, Any]
 """Inputs, or inputs and outputs, of a resource, named as pulumi-aws names them."""
 
 Client = Any
 """boto3's client of the kind's service."""
+
+UNEXERCISED: Final = "__notExercised"
+"""Marks, in the state, a thing that only the engine knows, because the lab's API lacks the calls."""
 
 Create = Callable[[Client, Properties], str]
 Read = Callable[[Client, str, Properties], Properties | None]

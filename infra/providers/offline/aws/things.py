@@ -9,11 +9,8 @@ from collections.abc import Callable
 from typing import Final
 
 from infra.providers.offline.aws.errors import AwsFault, Refused, is_gone, is_unknown_to_the_api, refused
-from infra.providers.offline.aws.kind import Kind, NotActive, Properties
+from infra.providers.offline.aws.kind import UNEXERCISED, Kind, NotActive, Properties
 from infra.providers.offline.aws.settings import Settings
-
-UNEXERCISED: Final = "__notExercised"
-"""Marks, in the state, a thing that only the engine knows."""
 
 PREVIEWS_ONLY: Final = (
     "the stand-in for the aws plugin makes things at a lab's endpoint only, and none is set; "

@@ -23,7 +23,7 @@ import pathlib, sys
 sys.path.insert(0, {root!r})
 import pulumi
 from infra import environment
-from infra.cloud import Cloud, CloudArgs
+from infra.cloud.cloud import Cloud, CloudArgs
 from infra.cloud.cloud import kubeconfig
 env = environment.load(pathlib.Path("laboratory.yaml"))
 cloud = Cloud("cloud", CloudArgs(environment=env, endpoint={endpoint!r}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 PREFIX = "ISTHMUS_"
 
@@ -19,10 +19,10 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    s3_endpoint: str = Field(pattern=r"^https?://")
-    s3_region: str = "garage"
+    s3_endpoint: str | None = Field(default=None, pattern=r"^https?://")  # none: AWS's own
+    s3_region: str = Field(default="", validate_default=True)  # with an endpoint `garage` unless given
     s3_bucket: str = Field(default="models", min_length=3)
-    s3_credentials_dir: Path = Path("/var/run/secrets/object-store")
+    s3_credentials_dir: Path | None = None  # none: the identity that the pod has from its cluster, see store.py
     model: str = Field(default="digits", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     alias: str = Field(default="champion", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     poll_seconds: float = Field(default=5, gt=0, le=3600)  # how soon a newly promoted model is noticed
@@ -35,6 +35,13 @@ class Settings(BaseModel):
     body_seconds: float = Field(default=10, gt=0)  # a client that takes longer to send its body is turned away
     drain_seconds: float = Field(default=5, ge=0)  # between "not ready" and closing, so that balancers notice first
 
+    @field_validator("s3_region")
+    @classmethod
+    def _is_known(cls, given: str, info: ValidationInfo) -> str:
+        if not given and info.data.get("s3_endpoint", "") is None:
+            raise ValueError("without ISTHMUS_S3_ENDPOINT the store is AWS's; name its region, such as eu-central-1")
+        return given or "garage"
+
 
 def load(variables: Mapping[str, str]) -> Settings:
     """Reads the settings, or raises BadSettings."""
@@ -44,5 +51,8 @@ def load(variables: Mapping[str, str]) -> Settings:
     try:
         return Settings.model_validate(found)
     except ValidationError as fault:
-        reasons = [f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg']}" for e in fault.errors(include_url=False)]
+        reasons = [
+            f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ')}"
+            for e in fault.errors(include_url=False)
+        ]
         raise BadSettings("; ".join(reasons)) from None

@@ -1,11 +1,11 @@
-"""The object store, S3 with path-style addresses, read only. Each failure is StoreUnavailable: the caller serves on."""
+"""The object store, S3, read only. Each failure is StoreUnavailable: the caller serves on."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from obstore import get_async
 from obstore.exceptions import BaseError, NotModifiedError
@@ -45,10 +45,14 @@ class Store:
     def __init__(self, settings: Settings) -> None:
         self.remote = S3Store(
             settings.s3_bucket,
-            endpoint=settings.s3_endpoint,
             region=settings.s3_region,
-            credential_provider=Keys(settings.s3_credentials_dir),
-            client_options={"allow_http": True, "timeout": "5s", "connect_timeout": "2s"},
+            **address(settings),
+            **identity(settings),
+            client_options={
+                "allow_http": settings.s3_endpoint is not None,
+                "timeout": "5s",
+                "connect_timeout": "2s",
+            },
             retry_config={"max_retries": 0},  # the next poll is the retry
         )
 
@@ -63,6 +67,17 @@ class Store:
             raise StoreUnavailable(f"{key} does not exist") from None
         except (BaseError, OSError) as fault:
             raise StoreUnavailable(reason(fault)) from None
+
+
+def address(settings: Settings) -> dict[str, Any]:
+    """An endpoint is used path-style, since a store of one's own has no name for each bucket; AWS has."""
+    return {"endpoint": settings.s3_endpoint} if settings.s3_endpoint else {"virtual_hosted_style_request": True}
+
+
+def identity(settings: Settings) -> dict[str, Any]:
+    """The mounted keys, or nothing, which leaves it to obstore: see replication's store.py for what it then takes."""
+    folder = settings.s3_credentials_dir
+    return {"credential_provider": Keys(folder)} if folder else {}
 
 
 def reason(fault: Exception) -> str:

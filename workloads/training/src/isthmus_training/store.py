@@ -1,10 +1,10 @@
-"""The object store, S3 with path-style addresses. A store that is away for a while is waited for; a refusal is not."""
+"""The object store, S3. A store that is away for a while is waited for; a refusal is not."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from obstore import get, put
 from obstore.exceptions import GenericError, PermissionDeniedError, UnauthenticatedError
@@ -21,20 +21,19 @@ class Store:
     """Whole objects by key. Each operation can be repeated: it reads, or writes an object whole."""
 
     def __init__(self, settings: Settings, say: Say) -> None:
-        folder = settings.s3_credentials_dir
-        try:
-            key, secret = ((folder / name).read_text().strip() for name in ("access_key_id", "secret_access_key"))
-        except OSError as fault:
-            raise BadSettings(f"ISTHMUS_S3_CREDENTIALS_DIR: {fault.strerror}: {fault.filename}") from None
-        self.where = f"bucket {settings.s3_bucket} at {settings.s3_endpoint}"
+        self.where = f"bucket {settings.s3_bucket} at {settings.s3_endpoint or f'AWS in {settings.s3_region}'}"
+        self.opened_by = "mounted keys" if settings.s3_credentials_dir else "pod's identity and what its role may do"
         self.patience, self.say = settings.s3_patience, say
         self.remote = S3Store(
             settings.s3_bucket,
-            endpoint=settings.s3_endpoint,
             region=settings.s3_region,
-            access_key_id=key,
-            secret_access_key=secret,
-            client_options={"allow_http": True, "timeout": "10s", "connect_timeout": "3s"},
+            **address(settings),
+            **identity(settings),
+            client_options={
+                "allow_http": settings.s3_endpoint is not None,
+                "timeout": "10s",
+                "connect_timeout": "3s",
+            },
             retry_config={"max_retries": 0},  # retried here, where it is said
         )
 
@@ -60,17 +59,34 @@ class Store:
                 return action()
             except (PermissionDeniedError, UnauthenticatedError) as fault:
                 raise StoreFailure(
-                    f"{self.where} refuses to {what}: {reason(fault)}. Fix: check the mounted keys"
+                    f"{self.where} refuses to {what}: {reason(fault)}. Fix: check the {self.opened_by}"
                 ) from None
             except GenericError as fault:
                 if time.monotonic() + pause > deadline:
                     raise StoreFailure(
                         f"{self.where} did not {what} within {self.patience:g} s: {reason(fault)}."
-                        " Fix: see that the store runs and can be reached"
+                        f" Fix: see that the store runs and can be reached, and check the {self.opened_by}"
                     ) from None
                 self.say(f"can't {what}, again in {pause:g} s: {reason(fault)}")
                 time.sleep(pause)
                 pause = min(pause * 2, 8)
+
+
+def address(settings: Settings) -> dict[str, Any]:
+    """An endpoint is used path-style, since a store of one's own has no name for each bucket; AWS has."""
+    return {"endpoint": settings.s3_endpoint} if settings.s3_endpoint else {"virtual_hosted_style_request": True}
+
+
+def identity(settings: Settings) -> dict[str, Any]:
+    """The mounted keys, or nothing, which leaves it to obstore: see replication's store.py for what it then takes."""
+    folder = settings.s3_credentials_dir
+    if folder is None:
+        return {}
+    try:
+        key, secret = ((folder / name).read_text().strip() for name in ("access_key_id", "secret_access_key"))
+    except OSError as fault:
+        raise BadSettings(f"ISTHMUS_S3_CREDENTIALS_DIR: {fault.strerror}: {fault.filename}") from None
+    return {"access_key_id": key, "secret_access_key": secret}
 
 
 def reason(fault: Exception) -> str:

@@ -1,4 +1,4 @@
-"""What has to be done to make the labels and taints of nodes those that the inventory says; pure functions."""
+"""What has to be done to make the nodes, their labels and taints those that the inventory says; pure functions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from typing import Any
 
 OWNED = "isthmus.internal/"
 """Annotations that name the labels and taints which we set: one that left the inventory is taken away, and no other."""
+
+
+HOST = OWNED + "host"
+"""Annotation on nodes that the inventory brought: they go when they leave it, others do not."""
+
+CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 
 
 def taint_objects(taints: list[str]) -> list[dict[str, str]]:
@@ -35,8 +41,21 @@ def node_commands(nodes: list[dict[str, Any]], wanted: Mapping[str, Mapping[str,
     for node in nodes:
         name = node["metadata"]["name"]
         if name in wanted:
+            if HOST not in node["metadata"].get("annotations", {}):
+                commands.append(f"annotate node {name} {HOST}=true")
             commands += _labels(name, node, wanted[name]["labels"]) + _taints(name, node, wanted[name]["taints"])
     return commands
+
+
+def removed_nodes(nodes: list[dict[str, Any]], wanted: Mapping[str, Any]) -> list[str]:
+    """Names of the workers that the inventory brought and does not have any more."""
+    return [
+        node["metadata"]["name"]
+        for node in nodes
+        if node["metadata"]["name"] not in wanted
+        and HOST in node["metadata"].get("annotations", {})
+        and CONTROL_PLANE not in node["metadata"].get("labels", {})
+    ]
 
 
 def _owned(node: Mapping[str, Any], kind: str) -> list[str]:
@@ -75,4 +94,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters, by the name that roles use."""
-        return {"node_commands": node_commands, "taint_objects": taint_objects}
+        return {"node_commands": node_commands, "removed_nodes": removed_nodes, "taint_objects": taint_objects}

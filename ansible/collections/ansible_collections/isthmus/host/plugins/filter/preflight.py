@@ -22,6 +22,7 @@ VARIABLES: dict[str, type | tuple[type, ...]] = {
     "ingress_port": int,
     "ingress_node_port": int,
     "ingress_check_path": str,
+    "tcp_services": list,
     "node_cidr": str,
     "pod_cidr": str,
     "service_cidr": str,
@@ -221,7 +222,8 @@ def _ports(probe: Mapping[str, Any], member_of: list[str], play: Mapping[str, An
     if "control_plane" in member_of:
         wanted |= PORTS["control_plane"]
     if "load_balancer" in member_of:
-        wanted |= {port: "haproxy" for port in (play["api_port"], play["ingress_port"], HEALTH_PORT)}
+        published = [service["port"] for service in play["tcp_services"]]
+        wanted |= {port: "haproxy" for port in (play["api_port"], play["ingress_port"], HEALTH_PORT, *published)}
     for port, owner in sorted(wanted.items()):
         holder = probe["listeners"].get(str(port), owner)
         if holder != owner:

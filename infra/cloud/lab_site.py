@@ -1,0 +1,73 @@
+"""What a lab has where Amazon would run a control plane and nodes: hosts, described as any site's; pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from typing import Final
+
+from infra.cloud import nodes
+from infra.cloud.subnets import plan
+from infra.environment import Cloud, Host, NodeGroup, Onprem, SiteNetwork
+from infra.environment_checks import LAB_NODES
+
+GATEWAY, MIRROR, AWS_API, API, INGRESS, CONTROL_PLANE = 1, 2, 3, 4, 5, 6
+"""Which address of the VPC's range each has. Nodes follow from NODES on, each zone's in its private subnet."""
+
+NODES: Final = 16
+API_PORT: Final = 443
+"""As EKS has it."""
+
+
+def site(cloud: Cloud) -> Onprem:
+    """The cloud half as a site of lab machines: one control plane, and the nodes that its groups are to have now."""
+    first = cloud.network.cidr
+    plane = Host(
+        name=f"{cloud.cluster.name}-api",
+        address=first[CONTROL_PLANE],
+        roles=("control_plane", "load_balancer"),
+    )
+    return Onprem(
+        provisioner="lab",
+        reset_allowed=True,
+        cluster=cloud.cluster,
+        network=SiteNetwork(
+            cidr=first,
+            gateway=first[GATEWAY],
+            mirror_address=first[MIRROR],
+            api_address=first[API],
+            api_port=API_PORT,
+            ingress_address=first[INGRESS],
+            pod_cidr=cloud.network.pod_cidr,
+            service_cidr=cloud.network.service_cidr,
+        ),
+        hosts=(plane, *_nodes(cloud)),
+    )
+
+
+def aws_api(cloud: Cloud) -> IPv4Address:
+    """Where the lab answers AWS's API."""
+    return cloud.network.cidr[AWS_API]
+
+
+def _nodes(cloud: Cloud) -> Iterator[Host]:
+    for at, group in enumerate(cloud.node_groups):
+        for number in range(group.desired):
+            yield _node(cloud, at, group, number)
+
+
+def _node(cloud: Cloud, at: int, group: NodeGroup, number: int) -> Host:
+    """A group that grows moves no node of its own or of another group."""
+    zones = plan(cloud.network.cidr, cloud.zones)
+    zone = zones[number % len(zones)]
+    return Host(
+        name=f"{cloud.cluster.name}-{group.name}-{number + 1}",
+        address=zone.private[NODES + at * LAB_NODES + number // len(zones)],
+        roles=("worker",),
+        labels={
+            "topology.kubernetes.io/region": cloud.region,
+            "topology.kubernetes.io/zone": zone.name,
+            **nodes.labels(group),
+        },
+        taints=tuple(nodes.taints(group)),
+    )

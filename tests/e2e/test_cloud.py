@@ -1,0 +1,178 @@
+"""The cloud half as its users see it: the same model on both sites, and capacity that comes and goes under load."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import boto3
+import httpx
+import pytest
+from botocore.config import Config
+
+from infra import addressing
+from infra.cloud import lab_site
+from infra.environment import Environment
+from infra.settings import environment_file
+from ops import cluster, engine, machines, predict, sites
+from tests.e2e.polling import Poller
+from tests.e2e.work import object_store, train
+
+ARRIVES_S = 60.0
+"""Longest that a new champion may take to the other site; polls of replication and of serving, and the copy itself."""
+
+
+@pytest.fixture(scope="module")
+def cloud_ingress(settings: Environment) -> str:
+    return addressing.ingress_url(sites.one(settings, "cloud").network)
+
+
+@pytest.fixture(scope="module")
+def aws(settings: Environment) -> Callable[[str], object]:
+    """boto3's client of a service, at the lab's AWS API."""
+    assert settings.cloud is not None
+    return lambda service: boto3.client(
+        service,
+        endpoint_url=f"http://{lab_site.aws_api(settings.cloud)}:5000",
+        region_name=settings.cloud.region,
+        aws_access_key_id="lab",
+        aws_secret_access_key="lab",
+        config=Config(s3={"addressing_style": "path"}),
+    )
+
+
+def served(ingress: str) -> str:
+    """The version that a site serves."""
+    return httpx.get(f"{ingress}/v2/models/digits", timeout=5).json()["versions"][0]
+
+
+def wait_for(what: str, holds: Callable[[], bool], seconds: float = ARRIVES_S) -> float:
+    start = time.monotonic()
+    while not holds():
+        assert time.monotonic() - start < seconds, f"{what}: not within {seconds:.0f} s"
+        time.sleep(0.5)
+    return time.monotonic() - start
+
+
+def test_both_sites_serve_the_same_digest_and_give_the_same_answers(ingress: str, cloud_ingress: str) -> None:
+    for index in range(0, 100, 5):
+        here, there = predict.predict(ingress, index), predict.predict(cloud_ingress, index)
+        assert (here.version, here.digest) == (there.version, there.digest)
+        assert (here.answer, here.probability) == (there.answer, there.probability), f"digit {index}"
+
+
+def test_make_predict_asks_the_cloud_site(make, cloud_ingress: str) -> None:
+    said = make("predict", "SITE=cloud", "INDEX=3").stdout
+    assert cloud_ingress in said and "sha256:" in said
+
+
+def test_make_env_opens_the_cloud_sites_cluster(make) -> None:
+    assert "kubeconfig-cloud.yaml" in make("-s", "env", "SITE=cloud").stdout
+
+
+def test_the_aws_api_holds_what_the_environment_says(settings: Environment, aws) -> None:
+    cloud = settings.cloud
+    assert cloud is not None
+    found = aws("eks").describe_cluster(name=cloud.cluster.name)["cluster"]
+    assert found["version"] == cloud.kubernetes_version
+    groups = aws("eks").list_nodegroups(clusterName=cloud.cluster.name)["nodegroups"]
+    assert set(groups) == {group.name for group in cloud.node_groups}
+    for group in cloud.node_groups:
+        made = aws("eks").describe_nodegroup(clusterName=cloud.cluster.name, nodegroupName=group.name)["nodegroup"]
+        assert made["scalingConfig"] == {"minSize": group.min, "desiredSize": group.desired, "maxSize": group.max}
+        assert made["instanceTypes"] == list(group.instance_types)
+    vpcs = aws("ec2").describe_vpcs(Filters=[{"Name": "cidr", "Values": [str(cloud.network.cidr)]}])["Vpcs"]
+    assert len(vpcs) == 1
+    buckets = [bucket["Name"].rpartition("-")[0] for bucket in aws("s3").list_buckets()["Buckets"]]
+    assert sorted(buckets) == ["backups", "models"]
+
+
+def test_what_somebody_changed_in_the_account_is_reported_and_healed(
+    settings: Environment, aws, make, environment
+) -> None:
+    cloud = settings.cloud
+    assert cloud is not None
+    group = cloud.node_groups[0]
+    there = {"clusterName": cloud.cluster.name, "nodegroupName": group.name}
+    changed = {"minSize": group.min, "desiredSize": group.desired, "maxSize": group.max + 1}
+    aws("eks").update_nodegroup_config(**there, scalingConfig=changed)
+    engine.pulumi(environment, "refresh", "--yes", "--skip-preview", "--stack", environment)
+    said = make("preview").stdout
+    assert "maxSize" in said
+    make("up")
+    assert aws("eks").describe_nodegroup(**there)["nodegroup"]["scalingConfig"]["maxSize"] == group.max
+
+
+def test_a_newer_champion_arrives_at_the_other_site_by_itself(
+    environment: str, ingress: str, cloud_ingress: str
+) -> None:
+    first = served(ingress)
+    train(environment, seed=23)
+    with object_store(environment) as s3:
+        key = "models/digits/aliases/champion.json"
+        before = s3.get_object(Bucket="models", Key=key)["Body"].read()
+        listed = s3.list_objects_v2(Bucket="models", Prefix="models/digits/versions/")["Contents"]
+        manifests = sorted(one["Key"] for one in listed if one["Key"].endswith("manifest.json"))
+        other = next(one for one in manifests if first not in one)
+        content = s3.get_object(Bucket="models", Key=other)["Body"].read()
+        version = json.loads(content)["version"]
+        alias = {"version": version, "manifest_digest": f"sha256:{hashlib.sha256(content).hexdigest()}"}
+        try:
+            s3.put_object(Bucket="models", Key=key, Body=json.dumps(alias).encode())
+            seconds = wait_for(f"{version} on the cloud site", lambda: served(cloud_ingress) == version)
+            print(f"a new champion was served in the cloud {seconds:.1f} s after its promotion on-prem")
+        finally:
+            s3.put_object(Bucket="models", Key=key, Body=before)
+    wait_for("the first champion on both sites", lambda: served(ingress) == served(cloud_ingress) == first)
+
+
+@contextmanager
+def desired(environment: str, group: str, count: int) -> Iterator[None]:
+    """The environment file with another size of a node group; as it was afterwards."""
+    path = environment_file(environment)
+    text = path.read_text()
+    head, found, tail = text.partition(f"- name: {group}\n")
+    assert found
+    changed = tail.replace("desired: 1", f"desired: {count}", 1)
+    assert changed != tail
+    path.write_text(head + found + changed)
+    try:
+        yield
+    finally:
+        path.write_text(text)
+
+
+def test_a_node_group_grows_and_shrinks_under_load_without_a_failed_request(
+    environment: str, make, cloud_ingress: str
+) -> None:
+    def replicas() -> list[dict]:
+        selector = ("-n", "workloads", "-l", "app.kubernetes.io/name=inference")
+        return cluster.items(environment, "pods", *selector, site="cloud")
+
+    def serving_nodes() -> set[str]:
+        return {pod["spec"].get("nodeName", "") for pod in replicas() if cluster.ready(pod)}
+
+    def nodes() -> dict[str, bool]:
+        found = cluster.items(environment, "nodes", site="cloud")
+        return {node["metadata"]["name"]: cluster.ready(node) for node in found}
+
+    with Poller(f"{cloud_ingress}/v2/models/digits/ready", interval=0.1, timeout=5) as client:
+        with desired(environment, "general", 2):
+            start = time.monotonic()
+            make("up")
+            print(f"a second node was added in {time.monotonic() - start:.0f} s")
+            assert nodes()["cloud-general-2"]
+            # A replica that is replaced goes to the new node, so that its drain has something to move.
+            name = replicas()[0]["metadata"]["name"]
+            cluster.kubectl(environment, "delete", "pod", name, "-n", "workloads", "--wait=false", site="cloud")
+            wait_for("a replica on the new node", lambda: "cloud-general-2" in serving_nodes())
+        start = time.monotonic()
+        make("up")
+        print(f"it was drained and removed in {time.monotonic() - start:.0f} s")
+    assert "cloud-general-2" not in nodes()
+    assert "cloud-general-2" not in machines.statuses(environment)
+    print(f"{client.answered} requests meanwhile, {client.failed} failed, longest gap {client.longest:.2f} s")
+    assert client.failed == 0, client.codes
