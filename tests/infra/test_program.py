@@ -113,8 +113,8 @@ def test_the_outputs_say_where_to_go_and_what_was_reviewed(monkeypatch: pytest.M
     assert exported["environment_digest"] == environment.digest(ROOT / "environments" / "local.yaml")
     assert (exported["api_endpoint"], exported["ingress_url"]) == ("https://10.90.0.100:8443", "http://10.90.0.101")
     assert (exported["cloud_api_endpoint"], exported["cloud_ingress_url"]) == (
-        "https://10.91.0.4:443",
-        "http://10.91.0.5",
+        "https://10.80.0.4:443",
+        "http://10.80.0.5",
     )
 
 

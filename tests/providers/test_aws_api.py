@@ -320,6 +320,20 @@ def test_what_was_refused_is_not_noted(process: Process) -> None:
     assert process.noted() == noted
 
 
+def test_a_bucket_that_refuses_plain_http_is_open_here_and_what_else_its_policy_says_holds(process: Process) -> None:
+    s3 = client(process.endpoint, "s3")
+    s3.create_bucket(Bucket="closed", CreateBucketConfiguration={"LocationConstraint": s3.meta.region_name})
+    everything = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "arn:aws:s3:::closed/*"}
+    plain = {**everything, "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
+    s3.put_bucket_policy(Bucket="closed", Policy=json.dumps({"Version": "2012-10-17", "Statement": [plain]}))
+    s3.put_object(Bucket="closed", Key="a", Body=b"a")
+    assert s3.get_object(Bucket="closed", Key="a")["Body"].read() == b"a"
+    both = [plain, {**everything, "Action": "s3:GetObject"}]
+    s3.put_bucket_policy(Bucket="closed", Policy=json.dumps({"Version": "2012-10-17", "Statement": both}))
+    with pytest.raises(Exception, match="403"):
+        s3.get_object(Bucket="closed", Key="a")
+
+
 def test_a_service_that_is_not_offered_says_so(process: Process) -> None:
     asked = urllib.request.Request(
         f"{process.endpoint}/",

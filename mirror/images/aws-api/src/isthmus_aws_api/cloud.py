@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 
 from isthmus_aws_api import moment
 from isthmus_aws_api.wire import SERVICES
+
+PLAIN_HTTP: Final = {"Bool": {"aws:SecureTransport": "false"}}
 
 BEGINNING: Final = 1577836800.0
 """2020-01-01: the birthday of what an account has from the start, such as its default network."""
@@ -51,6 +54,7 @@ def application() -> Callable[..., Any]:
         for service in SERVICES:
             backends.get_backend(service)  # type: ignore[call-overload]
     _steady_endpoint_services()
+    _transport_counts_as_encrypted()
     return DomainDispatcherApplication(_app_of)
 
 
@@ -94,6 +98,25 @@ def _steady_endpoint_services() -> None:
             return collect(account, region)
 
     vpcs.VPCBackend._collect_default_endpoint_services = staticmethod(get)  # type: ignore[method-assign,assignment]
+
+
+def _transport_counts_as_encrypted() -> None:
+    """moto reads no conditions, so a bucket that refuses plain HTTP would refuse everything.
+
+    Here plain HTTP stands for HTTPS: nothing of it leaves the machine. What else a policy says holds.
+    """
+    from moto.iam.access_control import IAMPolicy, PermissionResult
+    from moto.s3.models import FakeBucket
+
+    def get(self: Any, action: str, resource: str) -> Any:
+        policy = json.loads(self.policy or b'{"Statement": []}')
+        statements = policy["Statement"] if isinstance(policy["Statement"], list) else [policy["Statement"]]
+        policy["Statement"] = [one for one in statements if one.get("Condition") != PLAIN_HTTP]
+        if not policy["Statement"]:
+            return PermissionResult.NEUTRAL
+        return IAMPolicy(json.dumps(policy)).is_action_permitted(action, resource)
+
+    FakeBucket.get_permission = get  # type: ignore[method-assign]
 
 
 def _steady_ids_of_answers() -> None:
