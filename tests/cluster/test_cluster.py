@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
 from ops import cluster, sites
 from ops.up import load
 
-SITES = ("onprem", "cloud")
+SITES = list(sites.of(load(os.environ.get("ISTHMUS_ENV", "local"))))
 
 
 @pytest.mark.parametrize("site", SITES)
@@ -62,15 +63,12 @@ def test_our_images_are_pinned_by_digest_and_run_without_root(environment: str, 
             assert context["allowPrivilegeEscalation"] is False
 
 
-@pytest.mark.parametrize(
-    ("site", "namespace"), [("onprem", "workloads"), ("onprem", "object-store"), ("cloud", "workloads")]
-)
-def test_a_pod_that_no_policy_names_reaches_nothing_in_our_namespaces(
-    environment: str, site: str, namespace: str
-) -> None:
-    policies = cluster.items(environment, "networkpolicies", "-n", namespace, site=site)
-    everything = [p for p in policies if p["spec"]["podSelector"] in ({}, None)]
-    assert any({"Ingress", "Egress"} <= set(p["spec"]["policyTypes"]) for p in everything)
+@pytest.mark.parametrize("site", SITES)
+def test_a_pod_that_no_policy_names_reaches_nothing_in_our_namespaces(environment: str, site: str) -> None:
+    for namespace in ("workloads", "object-store") if site == "onprem" else ("workloads",):
+        policies = cluster.items(environment, "networkpolicies", "-n", namespace, site=site)
+        everything = [p for p in policies if p["spec"]["podSelector"] in ({}, None)]
+        assert any({"Ingress", "Egress"} <= set(p["spec"]["policyTypes"]) for p in everything), namespace
 
 
 def test_secrets_are_encrypted_at_rest_in_etcd(environment: str) -> None:
@@ -94,10 +92,11 @@ def test_etcd_has_a_member_on_every_control_plane(environment: str) -> None:
     assert {p["spec"]["nodeName"] for p in pods if cluster.ready(p)} == wanted
 
 
-def test_a_node_of_the_cloud_carries_the_labels_and_taints_of_its_group(environment: str) -> None:
+@pytest.mark.parametrize("site", SITES)
+def test_a_worker_carries_the_labels_and_taints_that_its_site_says(environment: str, site: str) -> None:
     settings = load(environment)
-    nodes = {n["metadata"]["name"]: n for n in cluster.items(environment, "nodes", site="cloud")}
-    for host in sites.one(settings, "cloud").having("worker"):
+    nodes = {n["metadata"]["name"]: n for n in cluster.items(environment, "nodes", site=site)}
+    for host in sites.one(settings, site).having("worker"):
         labels, taints = nodes[host.name]["metadata"]["labels"], nodes[host.name]["spec"].get("taints", [])
         assert host.labels.items() <= labels.items()
         assert len(taints) == len(host.taints)

@@ -185,6 +185,11 @@ def local() -> Environment:
     return environment.load(ROOT / "environments" / "local.yaml")
 
 
+def hybrid() -> Environment:
+    """The lab with a cloud half."""
+    return environment.load(ROOT / "environments" / "hybrid.yaml")
+
+
 def index(**changes: Artifact) -> Index:
     """A mirror's index without a mirror."""
     names = {*KUBEADM_IMAGES, *(name for images in POD_IMAGES.values() for name in images), "training", "aws-api"}

@@ -1,4 +1,4 @@
-"""The whole program, as the engine runs it, for environments/local.yaml."""
+"""The whole program, as the engine runs it, for environments/hybrid.yaml, which has all parts."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from tests.infra.platform.conftest import CHART
 from tests.infra.recording import Options, Resource
 
 PROGRAM = ROOT / "infra"
+FILE = ROOT / "environments" / "hybrid.yaml"
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +28,7 @@ def checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What `make up` has prepared before it starts the engine; and no stack that a test sets remains."""
     for module in (settings, cluster, lab, cloud_lab):
         monkeypatch.setattr(module, "state", lambda name: tmp_path / name)
-    key = settings.authorized_key_file("local")
+    key = settings.authorized_key_file("hybrid")
     key.parent.mkdir(parents=True)
     key.write_text("ssh-ed25519 AAAA me\n")
     (tmp_path / cluster.PLAYBOOK).write_text("- hosts: all\n")
@@ -35,6 +36,7 @@ def checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(cilium, "objects", lambda *_: CHART)
     monkeypatch.setattr(Index, "load", lambda: recording.index())
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(settings, "environment_file", lambda _: FILE)
 
 
 def run(preview: bool = False) -> tuple[list[Resource], dict[tuple[str, str], Options]]:
@@ -62,7 +64,7 @@ def test_training_runs_on_one_site_and_its_models_are_copied_to_the_other() -> N
 def test_the_cloud_site_has_a_machine_for_each_node_that_its_groups_are_to_have() -> None:
     resources, _ = run()
     machines = {one.name: one.inputs["network"] for one in resources if one.kind == "Machine"}
-    there = {name for name, network in machines.items() if network == "isthmus-local-cloud"}
+    there = {name for name, network in machines.items() if network == "isthmus-hybrid-cloud"}
     assert there == {"cloud-api", "cloud-general-1"}
 
 
@@ -70,9 +72,9 @@ def test_logical_names_are_the_same_in_every_environment(monkeypatch: pytest.Mon
     names = [one.urn for one in run()[0]]
     assert len(set(names)) == len(names), "two resources of a kind, in parents of the same kinds, share a name"
     other = tmp_path / "elsewhere.yaml"
-    text = settings.environment_file("local").read_text()
-    other.write_text(text.replace("name: local", "name: elsewhere"))
-    (tmp_path / "local").rename(tmp_path / "elsewhere")
+    text = FILE.read_text()
+    other.write_text(text.replace("name: hybrid", "name: elsewhere"))
+    (tmp_path / "hybrid").rename(tmp_path / "elsewhere")
     monkeypatch.setattr(settings, "environment_file", lambda _: other)
     assert sorted(names) == sorted(one.urn for one in run()[0])
 
@@ -110,7 +112,7 @@ def test_the_outputs_say_where_to_go_and_what_was_reviewed(monkeypatch: pytest.M
     run()
     site = {"api_endpoint", "ingress_url", "kubeconfig"}
     assert exported.keys() == {"environment_digest", *site, *(f"cloud_{one}" for one in site)}
-    assert exported["environment_digest"] == environment.digest(ROOT / "environments" / "local.yaml")
+    assert exported["environment_digest"] == environment.digest(FILE)
     assert (exported["api_endpoint"], exported["ingress_url"]) == ("https://10.90.0.100:8443", "http://10.90.0.101")
     assert (exported["cloud_api_endpoint"], exported["cloud_ingress_url"]) == (
         "https://10.80.0.4:443",
@@ -133,3 +135,11 @@ def test_an_invalid_environment_ends_the_program_with_its_problems(monkeypatch: 
 
 def _not_filled() -> Index:
     raise ArtifactError("the mirror has not been filled yet; run: make mirror")
+
+
+def test_a_site_that_stands_alone_asks_nothing_of_a_cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(settings, "environment_file", lambda _: ROOT / "environments" / "local.yaml")
+    (tmp_path / "hybrid").rename(tmp_path / "local")
+    resources, _ = run()
+    assert not [one for one in resources if one.type.startswith(("aws:", "isthmus:cloud:"))]
+    assert not [one for one in resources if one.name in ("replication", "garage-published")]

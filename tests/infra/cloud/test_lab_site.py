@@ -6,15 +6,15 @@ from infra.cloud import lab_site, subnets
 from infra.environment import Cloud, NodeGroup
 from tests.infra import recording
 
-LOCAL = recording.local().cloud
-assert LOCAL is not None
+LAB = recording.hybrid().cloud
+assert LAB is not None
 
 
 def sized(**desired: int) -> Cloud:
-    """The local cloud half with other sizes of its groups."""
-    assert LOCAL is not None
-    groups = [group.model_copy(update={"desired": desired.get(group.name, 0)}) for group in LOCAL.node_groups]
-    return LOCAL.model_copy(update={"node_groups": tuple(groups)})
+    """The lab's cloud half with other sizes of its groups."""
+    assert LAB is not None
+    groups = [group.model_copy(update={"desired": desired.get(group.name, 0)}) for group in LAB.node_groups]
+    return LAB.model_copy(update={"node_groups": tuple(groups)})
 
 
 def nodes(cloud: Cloud) -> dict[str, str]:
