@@ -20,9 +20,9 @@ def main() -> None:
     env = environment.load(file)
     index = Index.load()
     pulumi.export("environment_digest", environment.digest(file))
-    keys = sites.onprem(env, index)
+    site = sites.onprem(env, index)
     if env.cloud:
-        sites.cloud(env, index, keys)
+        sites.cloud(env, index, site)
 
 
 try:

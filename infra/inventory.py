@@ -28,26 +28,39 @@ def inventory(onprem: Onprem, host_keys: Mapping[str, Any]) -> dict[str, Any]:
     return {"all": {"hosts": hosts, "children": groups}}
 
 
+def connection(host: Host, site: Onprem, host_key: Any) -> dict[str, Any]:
+    """How Ansible reaches a host of the site."""
+    return {
+        "ansible_host": str(host.address),
+        "ansible_port": site.ssh.port,
+        "ansible_user": site.ssh.user,
+        "host_key": host_key,
+    }
+
+
 def _host(host: Host, onprem: Onprem, host_key: Any) -> dict[str, Any]:
     taints = list(host.taints)
     if "control_plane" in host.roles and "worker" not in host.roles:
         taints.append(CONTROL_PLANE_TAINT)
     return {
-        "ansible_host": str(host.address),
-        "ansible_port": onprem.ssh.port,
-        "ansible_user": onprem.ssh.user,
-        "host_key": host_key,
+        **connection(host, onprem, host_key),
         "node_labels": dict(host.labels),
         "node_taints": taints,
     }
 
 
 def variables(
-    name: str, site: Onprem, kubernetes_version: str, index: Index, tcp_services: Sequence[naming.TcpService] = ()
+    name: str,
+    site: Onprem,
+    kubernetes_version: str,
+    index: Index,
+    tcp_services: Sequence[naming.TcpService] = (),
+    *,
+    linked: bool = False,
 ) -> dict[str, Any]:
     """The play variables of the site of that name; ansible/site.yml hands each to the role that it belongs to.
 
-    `tcp_services`: what the ingress address serves beside the workloads.
+    `tcp_services`: what the ingress address serves beside the workloads; `linked`: whether tunnels follow the API's.
     """
     network = site.network
     mirror = addressing.mirror_url(network)
@@ -63,6 +76,7 @@ def variables(
         "ingress_node_port": naming.INGRESS_NODE_PORT,
         "ingress_check_path": naming.INGRESS_CHECK_PATH,
         "tcp_services": [dataclasses.asdict(service) for service in tcp_services],
+        "linked": linked,
         "node_cidr": str(network.cidr),
         "pod_cidr": str(network.pod_cidr),
         "service_cidr": str(network.service_cidr),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Final
 
@@ -11,7 +12,8 @@ import pulumi_kubernetes as kubernetes
 from infra import addressing, naming
 from infra.artifacts import Index
 from infra.cloud import lab_site
-from infra.environment import Environment, Onprem
+from infra.environment import Environment
+from infra.environment import Onprem as Hosts
 from infra.onprem import Site, SiteArgs
 from infra.platform import Platform, PlatformArgs, cluster, policies
 from infra.platform.credentials import Keys
@@ -21,8 +23,16 @@ from infra.workloads.model_store import ModelStore
 AWS_API_PORT: Final = 5000
 
 
-def onprem(env: Environment, index: Index) -> Keys:
-    """The on-prem site; gives the keys of its object store."""
+@dataclass(frozen=True, kw_only=True)
+class Onprem:
+    """What the cloud half needs of the on-prem site: its hosts, and the keys of its object store."""
+
+    site: Site
+    keys: Keys
+
+
+def onprem(env: Environment, index: Index) -> Onprem:
+    """The on-prem site."""
     site = Site(
         "onprem",
         SiteArgs(
@@ -31,13 +41,14 @@ def onprem(env: Environment, index: Index) -> Keys:
             kubernetes_version=env.kubernetes.version,
             index=index,
             tcp_services=[naming.OBJECT_STORE] if env.cloud else [],
+            linked=linked(env),
         ),
     )
     inside = _inside("onprem", site, env.onprem, None)
     platform = Platform(
         "platform",
         PlatformArgs(
-            cluster=cluster.of_hosts(env.onprem),
+            cluster=cluster.of_hosts(env.onprem, linked=linked(env)),
             kubernetes_version=env.kubernetes.version,
             object_store=env.platform.object_store,
             index=index,
@@ -61,19 +72,25 @@ def onprem(env: Environment, index: Index) -> Keys:
     pulumi.export("api_endpoint", addressing.api_url(env.onprem.network))
     pulumi.export("ingress_url", addressing.ingress_url(env.onprem.network))
     pulumi.export("kubeconfig", site.kubeconfig)
-    return keys
+    return Onprem(site=site, keys=keys)
 
 
-def cloud(env: Environment, index: Index, onprem_keys: Keys) -> None:
-    """The cloud half; at Amazon its AWS resources, in a lab a whole site."""
+def cloud(env: Environment, index: Index, other: Onprem) -> None:
+    """The cloud half; at Amazon its AWS resources and the link to them, in a lab a whole site."""
     # Here: AWS's SDK takes a second to load, which a site that stands alone need not wait for.
     from infra.cloud.cloud import Cloud, CloudArgs
     from infra.cloud.lab import Lab, LabArgs
+    from infra.link import SiteLink, SiteLinkArgs
 
     settings = env.cloud
     assert settings is not None
     if settings.provisioner == "aws":
-        pulumi.export("cloud_kubeconfig", Cloud("cloud", CloudArgs(environment=env)).kubeconfig)
+        half = Cloud("cloud", CloudArgs(environment=env))
+        link = SiteLinkArgs(
+            environment=env.name, hosts=env.onprem, site=other.site, cloud=settings, tunnels=half.link.tunnels
+        )
+        SiteLink("link", link)
+        pulumi.export("cloud_kubeconfig", half.kubeconfig)
         return
     lab = Lab("cloud-lab", LabArgs(environment=env, index=index))
     half = Cloud("cloud", CloudArgs(environment=env, endpoint=lab.endpoint, kubeconfig=lab.site.kubeconfig))
@@ -98,7 +115,7 @@ def cloud(env: Environment, index: Index, onprem_keys: Keys) -> None:
         keys=Keys(access_key_id="lab", secret_access_key="lab"),
         egress=[{"to": [api], "ports": policies.ports(AWS_API_PORT)}],
     )
-    others = model_store.garage_from_outside(onprem_keys, env.onprem.network.ingress_address)
+    others = model_store.garage_from_outside(other.keys, env.onprem.network.ingress_address)
     trains = env.workloads.training.site == "cloud"
     source, destination = (own, others) if trains else (others, own)
     Workloads(
@@ -118,7 +135,12 @@ def cloud(env: Environment, index: Index, onprem_keys: Keys) -> None:
     pulumi.export("cloud_kubeconfig", half.kubeconfig)
 
 
-def _inside(name: str, site: Site, hosts: Onprem, parent: pulumi.Resource | None) -> pulumi.ResourceOptions:
+def linked(env: Environment) -> bool:
+    """Whether the site's hosts end tunnels to the cloud; a lab's sites reach each other through this machine."""
+    return env.cloud is not None and env.cloud.provisioner == "aws"
+
+
+def _inside(name: str, site: Site, hosts: Hosts, parent: pulumi.Resource | None) -> pulumi.ResourceOptions:
     """Options of what is in the site's cluster. Nothing there is deleted one by one when the cluster itself is."""
     playbook = site.cluster.playbook
     provider = kubernetes.Provider(

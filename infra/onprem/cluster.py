@@ -32,6 +32,7 @@ class ClusterArgs:
     kubernetes_version: str
     index: Index
     tcp_services: Sequence[TcpService]
+    linked: bool
     host_keys: Mapping[str, pulumi.Input[str]]
     private_key: str
     check_on_diff: bool
@@ -51,7 +52,9 @@ class Cluster(pulumi.ComponentResource):
             playbook=PLAYBOOK,
             folder=str(FOLDER),
             inventory=inventory.inventory(site, args.host_keys),
-            variables=inventory.variables(name, site, args.kubernetes_version, args.index, args.tcp_services),
+            variables=inventory.variables(
+                name, site, args.kubernetes_version, args.index, args.tcp_services, linked=args.linked
+            ),
             roles_digest=roles_digest(FOLDER, PLAYBOOK),
             outputs=["kubeconfig"],
             private_key_path=args.private_key,

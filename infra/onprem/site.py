@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -25,6 +25,8 @@ class SiteArgs:
     kubernetes_version: str
     index: Index
     tcp_services: Sequence[TcpService] = ()
+    linked: bool = False
+    """Whether the hosts end tunnels, which follow the API's floating address."""
 
 
 class Site(pulumi.ComponentResource):
@@ -33,6 +35,7 @@ class Site(pulumi.ComponentResource):
     cluster: Cluster
     network: Network | None
     """Of a lab; the machines are gone with it."""
+    host_keys: Mapping[str, pulumi.Input[str]]
     kubeconfig: pulumi.Output[str]
 
     def __init__(self, name: str, args: SiteArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -57,6 +60,7 @@ class Site(pulumi.ComponentResource):
             host_keys = dict(lab.host_keys)
             # Deleting the machines is the reset: the playbook is not run against machines that are about to go.
             options = pulumi.ResourceOptions(parent=self, deleted_with=lab.network)
+        self.host_keys = host_keys
         self.cluster = Cluster(
             name,
             ClusterArgs(
@@ -65,6 +69,7 @@ class Site(pulumi.ComponentResource):
                 kubernetes_version=args.kubernetes_version,
                 index=args.index,
                 tcp_services=args.tcp_services,
+                linked=args.linked,
                 host_keys=host_keys,
                 private_key=str(settings.private_key(environment)),
                 check_on_diff=site.check_hosts or settings.hosts_asked_for(),

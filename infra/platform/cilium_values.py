@@ -25,6 +25,7 @@ def values(cluster: Cluster, *, agent_image: str, operator_image: str) -> dict[s
         "k8sServiceHost": cluster.api_host,
         "k8sServicePort": cluster.api_port,
         **_datapath(cluster.cgroup_root),
+        **(_beside_tunnels() if cluster.linked else {}),
         **_left_out(),
         "image": {"override": agent_image, "pullPolicy": "IfNotPresent"},
         # A changed setting reaches pods only when they start anew.
@@ -63,6 +64,11 @@ def _datapath(cgroup_root: str) -> dict[str, Any]:
         # Lets a policy's ipBlock mean nodes too: the ingress' load balancers run on them.
         "policyCIDRMatchMode": ["nodes"],
     }
+
+
+def _beside_tunnels() -> dict[str, Any]:
+    """The link's devices come and go; were they Cilium's, it would rebuild its datapath each time."""
+    return {"devices": ["!ipsec+"], "forceDeviceDetection": True}
 
 
 def _left_out() -> dict[str, Any]:

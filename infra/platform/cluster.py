@@ -34,6 +34,8 @@ class Cluster:
     service_cidr: IPv4Network
     workers: tuple[str, ...]
     """Names of the nodes that run workloads, in the order of the environment file."""
+    linked: bool
+    """Whether nodes end tunnels to the other site."""
     cgroup_root: str
     """Where the nodes mount cgroup v2, which Cilium attaches its programs to."""
 
@@ -47,7 +49,7 @@ class Cluster:
         return self.service_address(DNS_OFFSET)
 
 
-def of_hosts(site: Onprem, cgroup_root: Path = CGROUP_ROOT) -> Cluster:
+def of_hosts(site: Onprem, cgroup_root: Path = CGROUP_ROOT, *, linked: bool = False) -> Cluster:
     """The cluster of a site of hosts."""
     return Cluster(
         name=site.cluster.name,
@@ -58,6 +60,7 @@ def of_hosts(site: Onprem, cgroup_root: Path = CGROUP_ROOT) -> Cluster:
         pod_cidr=site.network.pod_cidr,
         service_cidr=site.network.service_cidr,
         workers=tuple(host.name for host in site.having("worker")),
+        linked=linked,
         cgroup_root=cgroup_mount(site, cgroup_root),
     )
 

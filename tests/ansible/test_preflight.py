@@ -26,6 +26,7 @@ PLAY: dict[str, Any] = {
     "ingress_node_port": 30080,
     "ingress_check_path": "/ready",
     "tcp_services": [],
+    "linked": False,
     "node_cidr": "10.0.0.0/24",
     "pod_cidr": "10.244.0.0/16",
     "service_cidr": "10.96.0.0/16",

@@ -12,6 +12,7 @@ import pytest
 from infra import environment, settings
 from infra.artifacts import ArtifactError, Index
 from infra.cloud import lab as cloud_lab
+from infra.link import site_link
 from infra.onprem import cluster, lab
 from infra.paths import ROOT
 from infra.platform import cilium
@@ -143,3 +144,18 @@ def test_a_site_that_stands_alone_asks_nothing_of_a_cloud(monkeypatch: pytest.Mo
     resources, _ = run()
     assert not [one for one in resources if one.type.startswith(("aws:", "isthmus:cloud:"))]
     assert not [one for one in resources if one.name in ("replication", "garage-published")]
+
+
+def test_with_amazon_the_hosts_end_the_tunnels_and_their_keys_stay_secret(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(settings, "environment_file", lambda _: ROOT / "environments" / "prod.yaml")
+    (tmp_path / "hybrid").rename(tmp_path / "prod")
+    (tmp_path / "link.yml").write_text("- hosts: all\n")
+    monkeypatch.setattr(site_link, "FOLDER", tmp_path)
+    monkeypatch.setattr(site_link, "state", lambda name: tmp_path / name)
+    resources, _ = run()
+    link = recording.the(resources, "Playbook", "link")
+    assert recording.is_secret(link.inputs["variables"])
+    assert "onprem" in link.options.depends_on, "one playbook after the other on a host"
+    assert recording.the(resources, "Playbook", "onprem").inputs["variables"]["linked"] is True

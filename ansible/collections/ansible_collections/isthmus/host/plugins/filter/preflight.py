@@ -23,6 +23,7 @@ VARIABLES: dict[str, type | tuple[type, ...]] = {
     "ingress_node_port": int,
     "ingress_check_path": str,
     "tcp_services": list,
+    "linked": bool,
     "node_cidr": str,
     "pod_cidr": str,
     "service_cidr": str,
