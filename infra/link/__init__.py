@@ -1,4 +1,4 @@
-"""The tunnels between the sites: the on-prem ends, every host's way to the other side, and in a lab the far ends."""
+"""The tunnels between the sites: the on-prem ends, and every host's way to the other side."""
 
 from infra.link.site_link import SiteLink, SiteLinkArgs
 
