@@ -8,6 +8,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from infra import addressing
 from infra.environment import Environment, Onprem
 from infra.providers.offline.aws.kind import UNEXERCISED
 from ops import backend, cluster, engine, machines, sites
@@ -70,7 +71,7 @@ def _addresses(_settings: Environment, _name: str, site: Onprem) -> list[Row]:
     network = site.network
     probes = {
         "API address": f"https://{network.api_address}:{network.api_port}/readyz",
-        "ingress address": f"http://{network.ingress_address}:{network.ingress_port}/v2/health/ready",
+        "ingress address": f"{addressing.ingress_url(network)}/v2/health/ready",
     }
     rows = []
     for name, url in probes.items():
@@ -107,7 +108,7 @@ def _pods(settings: Environment, name: str, _site: Onprem) -> list[Row]:
 
 def _model(settings: Environment, _name: str, site: Onprem) -> list[Row]:
     network, model = site.network, settings.workloads.inference.model
-    url = f"http://{network.ingress_address}:{network.ingress_port}/v2/models/{model}"
+    url = f"{addressing.ingress_url(network)}/v2/models/{model}"
     try:
         answer = httpx.get(url, timeout=3)
         answer.raise_for_status()

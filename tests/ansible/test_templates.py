@@ -89,7 +89,8 @@ def test_the_two_addresses_prefer_different_hosts_and_a_lame_host_falls_below_al
 
         for address in ("10.0.0.100", "10.0.0.101"):
             assert f"{address}/32 dev lo scope host" in text, "on eth0 a move would make Cilium rebuild its datapath"
-            assert f"-I eth0 -s {address} {address}" in text, "nobody else tells the neighbours"
+            assert text.count(f"/usr/local/sbin/isthmus-announce {address}") == 2, "nobody else tells the neighbours"
+    assert "-I eth0" in render("load_balancer", "announce.sh.j2", **LOAD_BALANCER)
 
     for service in (0, 1):
         values = [priorities[host][service] for host in HOSTS]

@@ -8,6 +8,7 @@ import uuid
 
 import pytest
 
+from infra import addressing
 from infra.environment import Environment
 from ops import cluster
 from ops.up import load
@@ -40,7 +41,7 @@ def test_a_pod_on_every_node_reaches_both_addresses(
     network = settings.onprem.network
     urls = [
         f"https://{network.api_address}:{network.api_port}/readyz",
-        f"http://{network.ingress_address}:{network.ingress_port}/v2/health/ready",
+        f"{addressing.ingress_url(network)}/v2/health/ready",
     ]
     served = cluster.items(environment, "pods", "-n", "workloads", "-l", "app.kubernetes.io/name=inference")[0]
     nodes = {host.name for host in settings.onprem.having("worker")}

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from infra import addressing
 from infra.environment import Environment
 from infra.paths import ROOT
 from ops import cluster, machines, sites
@@ -43,8 +44,7 @@ def settings() -> Environment:
 
 @pytest.fixture(scope="session")
 def ingress(settings: Environment) -> str:
-    network = settings.onprem.network
-    return f"http://{network.ingress_address}:{network.ingress_port}"
+    return addressing.ingress_url(settings.onprem.network)
 
 
 @pytest.fixture
@@ -83,8 +83,7 @@ def power(environment: str, settings: Environment) -> Iterator[Callable[[str, st
 
 def wait_until_whole(environment: str, settings: Environment, seconds: float = 240) -> float:
     """Waits until every node and every pod is ready and the model answers; returns the seconds it took."""
-    network = settings.onprem.network
-    url = f"http://{network.ingress_address}:{network.ingress_port}/v2/health/ready"
+    url = f"{addressing.ingress_url(settings.onprem.network)}/v2/health/ready"
     start, state = time.monotonic(), "nothing seen yet"
     while time.monotonic() - start < seconds:
         try:
