@@ -121,7 +121,7 @@ def _container(args: InferenceArgs) -> core.v1.ContainerArgsDict:
         "resources": pods.amounts(settings.resources),
         "security_context": pods.locked(),
         "volume_mounts": [*args.store.mounts(), {"name": "tmp", "mount_path": "/tmp"}],
-        # The load balancers ask twice a second whether a model is served; the kubelet asks seldom, to save CPU.
+        # The load balancers ask every other second whether a model is served; the kubelet asks seldom, to save CPU.
         "startup_probe": _probe(LIVE_PATH, period=2, failures=45),
         "readiness_probe": _probe(INGRESS_CHECK_PATH, period=5, failures=2),
         "liveness_probe": _probe(LIVE_PATH, period=20, failures=3),
