@@ -30,7 +30,7 @@ down: ## take the lab down; nothing is left behind [ALL=1 ends the lab of any ch
 env: ## shell exports for your own kubectl, pulumi, ansible: eval "$$(make -s env)" [SITE=onprem]
 	$(ISTHMUS) env --env $(ENV) --site $(SITE)
 
-machine: ## a fault by hand: NAME=onprem-2 DO=power-off|power-on|freeze|thaw|reboot
+machine: ## a fault by hand: NAME=onprem-2 DO=power-off|power-on|freeze|thaw|reboot; NAME=cloud-vpn DO=cut|heal: the link
 	$(ISTHMUS) machine --env $(ENV) "$(NAME)" "$(DO)"
 
 predict: ## send a real digit to the served model through the site's ingress [SITE=onprem] [INDEX=0]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address
 from typing import Any, get_args
 
 from infra import addressing, naming
@@ -28,10 +29,10 @@ def inventory(onprem: Onprem, host_keys: Mapping[str, Any]) -> dict[str, Any]:
     return {"all": {"hosts": hosts, "children": groups}}
 
 
-def connection(host: Host, site: Onprem, host_key: Any) -> dict[str, Any]:
+def connection(address: IPv4Address, site: Onprem, host_key: Any) -> dict[str, Any]:
     """How Ansible reaches a host of the site."""
     return {
-        "ansible_host": str(host.address),
+        "ansible_host": str(address),
         "ansible_port": site.ssh.port,
         "ansible_user": site.ssh.user,
         "host_key": host_key,
@@ -43,7 +44,7 @@ def _host(host: Host, onprem: Onprem, host_key: Any) -> dict[str, Any]:
     if "control_plane" in host.roles and "worker" not in host.roles:
         taints.append(CONTROL_PLANE_TAINT)
     return {
-        **connection(host, onprem, host_key),
+        **connection(host.address, onprem, host_key),
         "node_labels": dict(host.labels),
         "node_taints": taints,
     }

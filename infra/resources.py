@@ -30,9 +30,13 @@ class Network(pulumi.CustomResource):
         image_digest: pulumi.Input[str],
         checkout: pulumi.Input[str],
         environment: pulumi.Input[str],
+        kind: pulumi.Input[str] = "site",
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """An empty `registry_binary` gives a network without a mirror. `image` is the path of the machine's tar."""
+        """An empty `registry_binary` gives a network without a mirror. `image` is the path of the machine's tar.
+
+        `kind`: a site reaches no other site; an uplink is reached from each, and leads nowhere.
+        """
         inputs = {
             "name": name,
             "cidr": cidr,
@@ -44,6 +48,7 @@ class Network(pulumi.CustomResource):
             "image_digest": image_digest,
             "checkout": checkout,
             "environment": environment,
+            "kind": kind,
         }
         outputs = {"bridge": None, "mirror_url": None, "status": None}
         super().__init__("isthmus:lab:Network", resource_name, {**inputs, **outputs}, opts)
@@ -72,14 +77,19 @@ class Machine(pulumi.CustomResource):
         checkout: pulumi.Input[str],
         environment: pulumi.Input[str],
         mac: pulumi.Input[str] | None = None,
+        uplinks: pulumi.Input[Mapping[str, pulumi.Input[str]]] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """`disks` maps a mount point in the machine to a folder of the host, which the machine's end removes."""
+        """`disks` maps a mount point in the machine to a folder of the host, which the machine's end removes.
+
+        `uplinks` maps other networks to the machine's addresses there.
+        """
         inputs = {
             "hostname": hostname,
             "network": network,
             "address": address,
             "mac": mac,
+            "uplinks": uplinks,
             "image": image,
             "image_digest": image_digest,
             "authorized_key": authorized_key,

@@ -41,14 +41,14 @@ def onprem(env: Environment, index: Index) -> Onprem:
             kubernetes_version=env.kubernetes.version,
             index=index,
             tcp_services=[naming.OBJECT_STORE] if env.cloud else [],
-            linked=linked(env),
+            linked=bool(env.cloud),
         ),
     )
     inside = _inside("onprem", site, env.onprem, None)
     platform = Platform(
         "platform",
         PlatformArgs(
-            cluster=cluster.of_hosts(env.onprem, linked=linked(env)),
+            cluster=cluster.of_hosts(env.onprem, linked=bool(env.cloud)),
             kubernetes_version=env.kubernetes.version,
             object_store=env.platform.object_store,
             index=index,
@@ -80,20 +80,23 @@ def cloud(env: Environment, index: Index, other: Onprem) -> None:
     # Here: AWS's SDK takes a second to load, which a site that stands alone need not wait for.
     from infra.cloud.cloud import Cloud, CloudArgs
     from infra.cloud.lab import Lab, LabArgs
-    from infra.link import SiteLink, SiteLinkArgs
+    from infra.link import Far, LabEnd, LabEndArgs, SiteLink, SiteLinkArgs
 
     settings = env.cloud
     assert settings is not None
     if settings.provisioner == "aws":
         half = Cloud("cloud", CloudArgs(environment=env))
-        link = SiteLinkArgs(
-            environment=env.name, hosts=env.onprem, site=other.site, cloud=settings, tunnels=half.link.tunnels
-        )
-        SiteLink("link", link)
+        SiteLink("link", SiteLinkArgs(environment=env, site=other.site, tunnels=half.link.tunnels))
         pulumi.export("cloud_kubeconfig", half.kubeconfig)
         return
     lab = Lab("cloud-lab", LabArgs(environment=env, index=index))
     half = Cloud("cloud", CloudArgs(environment=env, endpoint=lab.endpoint, kubeconfig=lab.site.kubeconfig))
+    assert lab.site.network is not None
+    end = LabEnd("link-end", LabEndArgs(environment=env.name, cloud=settings, network=lab.site.network, index=index))
+    SiteLink(
+        "link",
+        SiteLinkArgs(environment=env, site=other.site, tunnels=half.link.tunnels, far=Far(site=lab.site, end=end)),
+    )
     hosts = lab_site.site(settings)
     # Inside the component of the cloud half, which tells these resources from the on-prem ones of the same names.
     inside = _inside("cloud", lab.site, hosts, half)
@@ -133,11 +136,6 @@ def cloud(env: Environment, index: Index, other: Onprem) -> None:
     pulumi.export("cloud_api_endpoint", addressing.api_url(hosts.network))
     pulumi.export("cloud_ingress_url", addressing.ingress_url(hosts.network))
     pulumi.export("cloud_kubeconfig", half.kubeconfig)
-
-
-def linked(env: Environment) -> bool:
-    """Whether the site's hosts end tunnels to the cloud; a lab's sites reach each other through this machine."""
-    return env.cloud is not None and env.cloud.provisioner == "aws"
 
 
 def _inside(name: str, site: Site, hosts: Hosts, parent: pulumi.Resource | None) -> pulumi.ResourceOptions:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra import addressing
+from infra.cloud import lab_site
 from infra.environment import Environment, Onprem
 from infra.providers.offline.aws.kind import UNEXERCISED
 from ops import backend, cluster, engine, machines, sites
@@ -31,7 +32,7 @@ def status(environment: str) -> int:
     )
     well = True
     for name, site in sites.of(settings).items():
-        for part in (_machines, _addresses, _nodes, _pods, _model):
+        for part in (_machines, _link, _addresses, _nodes, _pods, _model):
             try:
                 rows = part(settings, name, site)
             except Failure as failure:
@@ -65,6 +66,20 @@ def _machines(settings: Environment, _name: str, site: Onprem) -> list[Row]:
         return []
     found = machines.statuses(settings.name)
     return [(f"machine {host.name}", found.get(host.name, "missing"), str(host.address)) for host in site.hosts]
+
+
+def _link(settings: Environment, name: str, _site: Onprem) -> list[Row]:
+    """The lab's far end of the tunnels; at Amazon its console shows them."""
+    if name != "cloud" or settings.cloud is None:
+        return []
+    far_end = lab_site.vpn_name(settings.cloud)
+    state = machines.statuses(settings.name).get(far_end, "missing")
+    rows = [(f"machine {far_end}", state, str(lab_site.vpn(settings.cloud)))]
+    if state == "running":
+        said = machines.run(far_end, "swanctl", "--list-sas")
+        tunnels = {line.split(":")[0].strip() for line in said.splitlines() if "INSTALLED" in line}
+        rows.append(("link", "ready" if tunnels else "down", f"{len(tunnels)} of {len(lab_site.UPLINKS)} tunnels"))
+    return rows
 
 
 def _addresses(_settings: Environment, _name: str, site: Onprem) -> list[Row]:

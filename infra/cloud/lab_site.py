@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
 from infra.cloud import nodes
@@ -11,10 +11,13 @@ from infra.cloud.subnets import plan
 from infra.environment import Cloud, Host, NodeGroup, Onprem, SiteNetwork
 from infra.environment_checks import LAB_NODES
 
-GATEWAY, MIRROR, AWS_API, API, INGRESS, CONTROL_PLANE = 1, 2, 3, 4, 5, 6
+GATEWAY, MIRROR, AWS_API, API, INGRESS, CONTROL_PLANE, VPN = 1, 2, 3, 4, 5, 6, 7
 """Which address of the VPC's range each has. Nodes follow from NODES on, each zone's in its private subnet."""
 
 NODES: Final = 16
+UPLINKS: Final = (IPv4Network("198.18.1.0/24"), IPv4Network("198.18.2.0/24"))
+"""Networks on which the link's tunnels end, one each, so that each can be lost alone; kept for tests by RFC 2544."""
+
 API_PORT: Final = 443
 """As EKS has it."""
 
@@ -43,6 +46,16 @@ def site(cloud: Cloud) -> Onprem:
         ),
         hosts=(plane, *_nodes(cloud)),
     )
+
+
+def vpn(cloud: Cloud) -> IPv4Address:
+    """Where the lab's far end of the link is, as Amazon's VPN gateway would be: the next hop to the other site."""
+    return cloud.network.cidr[VPN]
+
+
+def vpn_name(cloud: Cloud) -> str:
+    """The machine of the link's far end; no node of the cluster."""
+    return f"{cloud.cluster.name}-vpn"
 
 
 def aws_api(cloud: Cloud) -> IPv4Address:

@@ -1,5 +1,6 @@
-"""The tunnels between the sites: the on-prem ends, and every host's way to the other side."""
+"""The tunnels between the sites, and every host's way to the other side."""
 
-from infra.link.site_link import SiteLink, SiteLinkArgs
+from infra.link.lab_end import LabEnd, LabEndArgs
+from infra.link.site_link import Far, SiteLink, SiteLinkArgs
 
-__all__ = ["SiteLink", "SiteLinkArgs"]
+__all__ = ["Far", "LabEnd", "LabEndArgs", "SiteLink", "SiteLinkArgs"]

@@ -1,4 +1,7 @@
-"""What each host of the site must do for the link, as the variables of role site_link; pure functions."""
+"""What each host must do for the link, as the variables of role site_link; pure functions.
+
+Ranges are those of nodes alone: a pod leaves its site under its node's address.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from infra.cloud import lab_site
 from infra.environment import Cloud, Onprem
 
 INSIDE_PREFIX = 30
@@ -14,7 +18,7 @@ INSIDE_PREFIX = 30
 
 @dataclass(frozen=True, kw_only=True)
 class Tunnel:
-    """One of the two; values may be Outputs. The secret is not here: it goes by the tunnel's name, apart."""
+    """One of the two, as the site sees it; values may be Outputs. The secret goes by the tunnel's name, apart."""
 
     name: str
     remote_address: Any
@@ -23,10 +27,7 @@ class Tunnel:
 
 
 def on_prem(site: Onprem, cloud: Cloud, tunnels: Sequence[Tunnel]) -> dict[str, dict[str, Any]]:
-    """Host name -> variables. Whoever holds the API's floating address runs the tunnels, and all hosts send to it.
-
-    Ranges are those of nodes alone: a pod leaves its site under its node's address.
-    """
+    """Host name -> variables. Whoever holds the API's floating address runs the tunnels, and all hosts send to it."""
     floating = str(site.network.api_address)
     gateways = {host.name for host in site.having("load_balancer")}
     return {
@@ -36,10 +37,24 @@ def on_prem(site: Onprem, cloud: Cloud, tunnels: Sequence[Tunnel]) -> dict[str, 
             "next_hop": floating,
             "source_address": str(host.address),
             "floating_address": floating if host.name in gateways else "",
+            "initiate": True,
             "tunnels": [_end(tunnel, floating, cloud) for tunnel in tunnels] if host.name in gateways else [],
         }
         for host in site.hosts
     }
+
+
+def in_lab(site: Onprem, cloud: Cloud, tunnels: Sequence[Tunnel]) -> dict[str, dict[str, Any]]:
+    """The same of a lab's cloud half: one machine ends the tunnels, as Amazon's gateway would, and all send to it."""
+    gateway = str(lab_site.vpn(cloud))
+    ranges = {"local_ranges": [str(cloud.network.cidr)], "remote_ranges": [str(site.network.cidr)]}
+    common = {**ranges, "floating_address": "", "initiate": False}
+    hosts = {
+        host.name: {**common, "next_hop": gateway, "source_address": str(host.address), "tunnels": []}
+        for host in lab_site.site(cloud).hosts
+    }
+    ends = [_far_end(tunnel, cloud) for tunnel in tunnels]
+    return hosts | {lab_site.vpn_name(cloud): {**common, "next_hop": "", "source_address": gateway, "tunnels": ends}}
 
 
 def _end(tunnel: Tunnel, floating: str, cloud: Cloud) -> dict[str, Any]:
@@ -51,4 +66,15 @@ def _end(tunnel: Tunnel, floating: str, cloud: Cloud) -> dict[str, Any]:
         "remote_address": tunnel.remote_address,
         "inside_address": tunnel.inside_address,
         "peer_inside_address": tunnel.peer_inside_address,
+    }
+
+
+def _far_end(tunnel: Tunnel, cloud: Cloud) -> dict[str, Any]:
+    """Without `remote_address`: what reaches this end comes from behind NAT."""
+    return {
+        "name": tunnel.name,
+        "local_address": tunnel.remote_address,
+        "remote_id": str(cloud.link.site_address),
+        "inside_address": tunnel.peer_inside_address,
+        "peer_inside_address": tunnel.inside_address,
     }

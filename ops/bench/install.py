@@ -103,6 +103,7 @@ def machines(environment: Environment) -> Iterator[Site]:
                 "mirror_address": str(site.network.mirror_address),
                 "registry_binary": str(index.artifact("registry").local),
                 "registry_storage": str(CACHE / "mirror" / "registry"),
+                "kind": "site",
                 **common,
             },
         )

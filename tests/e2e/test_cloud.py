@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 import boto3
 import httpx
@@ -18,9 +22,11 @@ from infra.cloud import lab_site
 from infra.environment import Environment
 from infra.settings import environment_file
 from ops import cluster, engine, machines, predict, sites
+from tests.e2e import polling
 from tests.e2e.polling import Poller
 from tests.e2e.work import object_store, train
 
+ALIAS_KEY = "models/digits/aliases/champion.json"
 ARRIVES_S = 60.0
 """Longest that a new champion may take to the other site; polls of replication and of serving, and the copy itself."""
 
@@ -106,27 +112,132 @@ def test_what_somebody_changed_in_the_account_is_reported_and_healed(
     assert aws("eks").describe_nodegroup(**there)["nodegroup"]["scalingConfig"]["maxSize"] == group.max
 
 
-def test_a_newer_champion_arrives_at_the_other_site_by_itself(
-    environment: str, ingress: str, cloud_ingress: str
-) -> None:
+@dataclass(frozen=True)
+class Champions:
+    """What the alias `champion` of the on-prem store says of the model that is served, and of one just trained."""
+
+    first: str
+    newer: str
+    aliases: dict[str, bytes]
+
+    def promote(self, environment: str, version: str) -> None:
+        with object_store(environment) as s3:
+            s3.put_object(Bucket="models", Key=ALIAS_KEY, Body=self.aliases[version])
+
+
+@pytest.fixture(scope="module")
+def champions(environment: str, ingress: str) -> Champions:
     first = served(ingress)
     train(environment, seed=23)
     with object_store(environment) as s3:
-        key = "models/digits/aliases/champion.json"
-        before = s3.get_object(Bucket="models", Key=key)["Body"].read()
+        before = s3.get_object(Bucket="models", Key=ALIAS_KEY)["Body"].read()
         listed = s3.list_objects_v2(Bucket="models", Prefix="models/digits/versions/")["Contents"]
         manifests = sorted(one["Key"] for one in listed if one["Key"].endswith("manifest.json"))
         other = next(one for one in manifests if first not in one)
         content = s3.get_object(Bucket="models", Key=other)["Body"].read()
-        version = json.loads(content)["version"]
-        alias = {"version": version, "manifest_digest": f"sha256:{hashlib.sha256(content).hexdigest()}"}
+    newer = json.loads(content)["version"]
+    alias = {"version": newer, "manifest_digest": f"sha256:{hashlib.sha256(content).hexdigest()}"}
+    return Champions(first=first, newer=newer, aliases={first: before, newer: json.dumps(alias).encode()})
+
+
+def test_a_newer_champion_arrives_at_the_other_site_by_itself(
+    environment: str, ingress: str, cloud_ingress: str, champions: Champions
+) -> None:
+    try:
+        champions.promote(environment, champions.newer)
+        seconds = wait_for("the newer model on the cloud site", lambda: served(cloud_ingress) == champions.newer)
+        print(f"a new champion was served in the cloud {seconds:.1f} s after its promotion on-prem")
+    finally:
+        champions.promote(environment, champions.first)
+    wait_for("the first champion on both sites", lambda: served(ingress) == served(cloud_ingress) == champions.first)
+
+
+def test_nothing_but_the_link_joins_the_sites_and_without_it_both_serve_on(
+    environment: str, settings: Environment, ingress: str, cloud_ingress: str, champions: Champions
+) -> None:
+    far_end, node = vpn(settings), sites.one(settings, "cloud").hosts[0].name
+    assert reaches(node, ingress)
+    with Poller(f"{ingress}/v2/health/ready", interval=0.1, timeout=2) as here:  # noqa: SIM117
+        with Poller(f"{cloud_ingress}/v2/health/ready", interval=0.1, timeout=2) as there:
+            machines.power(environment, far_end, "cut")
+            try:
+                assert not reaches(node, ingress), "there is another way between the sites"
+                champions.promote(environment, champions.newer)
+                wait_for("the newer model on-prem", lambda: served(ingress) == champions.newer)
+                time.sleep(10)
+                assert served(cloud_ingress) == champions.first
+            finally:
+                machines.power(environment, far_end, "heal")
+            try:
+                healed = wait_for("the link", lambda: reaches(node, ingress))
+                arrived = wait_for("the newer model there", lambda: served(cloud_ingress) == champions.newer)
+            finally:
+                champions.promote(environment, champions.first)
+            wait_for("the first model there", lambda: served(cloud_ingress) == champions.first)
+    print(f"the link carried again {healed:.1f} s after it healed, the newer champion came {arrived:.1f} s later")
+    for site, client in (("on-prem", here), ("cloud", there)):
+        print(f"{site}, its link cut: {client.answered} answers, {client.failed} failed, gap {client.longest:.2f} s")
+        assert client.failed == 0, client.codes
+
+
+@pytest.mark.parametrize("uplink", ["eth1", "eth2"])
+def test_one_of_the_two_tunnels_may_be_lost(settings: Environment, ingress: str, uplink: str) -> None:
+    far_end = vpn(settings)
+    with polled_from(sites.one(settings, "cloud").hosts[0].name, f"{ingress}/v2/health/ready", 20) as answers:
+        time.sleep(3)
+        machines.run(far_end, "ip", "link", "set", uplink, "down")
         try:
-            s3.put_object(Bucket="models", Key=key, Body=json.dumps(alias).encode())
-            seconds = wait_for(f"{version} on the cloud site", lambda: served(cloud_ingress) == version)
-            print(f"a new champion was served in the cloud {seconds:.1f} s after its promotion on-prem")
+            time.sleep(14)
         finally:
-            s3.put_object(Bucket="models", Key=key, Body=before)
-    wait_for("the first champion on both sites", lambda: served(ingress) == served(cloud_ingress) == first)
+            machines.run(far_end, "ip", "link", "set", uplink, "up")
+    print(f"{uplink} lost: longest gap through the link {answers['longest']:.2f} s; answers {answers['codes']}")
+    assert answers["longest"] < 12
+    time.sleep(15)  # until the lost tunnel is back, which the next test takes away the other from
+
+
+def test_the_link_moves_with_the_floating_address(settings: Environment, power, ingress: str) -> None:
+    address = str(settings.onprem.network.api_address)
+    first = next(
+        host.name
+        for host in settings.onprem.hosts
+        if f" {address}/" in machines.run(host.name, "ip", "-o", "-4", "addr", "show")
+    )
+    with polled_from(sites.one(settings, "cloud").hosts[0].name, f"{ingress}/v2/health/ready", 20) as answers:
+        time.sleep(3)
+        power(first, "power-off")
+        time.sleep(15)
+    print(f"{first} lost power: longest gap through the link {answers['longest']:.2f} s; answers {answers['codes']}")
+    assert answers["longest"] < 15
+
+
+def vpn(settings: Environment) -> str:
+    """The machine on which the tunnels end."""
+    assert settings.cloud is not None
+    return lab_site.vpn_name(settings.cloud)
+
+
+def reaches(machine: str, url: str) -> bool:
+    """Whether what the machine asks comes through."""
+    ask = ("curl", "-s", "-o", "/dev/null", "-m", "3", "-w", "%{http_code}", f"{url}/v2/health/ready")
+    return machines.run(machine, "sh", "-c", f"{shlex.join(ask)} || true").strip() == "200"
+
+
+@contextmanager
+def polled_from(machine: str, url: str, seconds: int) -> Iterator[dict]:
+    """Polls from a machine for that long, in which the caller breaks something; the answers are there afterwards."""
+    source = Path(polling.__file__).read_text()
+    after = f"""
+import json
+with Poller({url!r}, interval=0.05) as client:
+    time.sleep({seconds})
+print(json.dumps({{"longest": client.longest, "codes": client.codes, "answered": client.answered}}))
+"""
+    answers: dict = {}
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(machines.run, machine, "python3", "-c", source + after)
+        yield answers
+        answers.update(json.loads(asked.result()))
+    assert answers["answered"] > 0
 
 
 @contextmanager

@@ -1,27 +1,26 @@
-"""The on-prem ends of the tunnels, as each host is told of them."""
+"""The ends of the tunnels, as each host is told of them."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
-from infra import environment, sites
+from infra import environment
 from infra.environment import Environment
 from infra.link import ends
 from infra.paths import ROOT
 from tests.infra import recording
 
+LAB = recording.hybrid()
+TUNNELS = [
+    ends.Tunnel(name=f"tunnel-{n}", remote_address=f"203.0.113.{n}", inside_address="i", peer_inside_address="p")
+    for n in (1, 2)
+]
 PROD = environment.load(ROOT / "environments" / "prod.yaml")
 
 
 def told(env: Environment) -> dict[str, dict[str, Any]]:
     assert env.cloud is not None
-    tunnels = [
-        ends.Tunnel(name=f"tunnel-{n}", remote_address=f"203.0.113.{n}", inside_address="i", peer_inside_address="p")
-        for n in (1, 2)
-    ]
-    return ends.on_prem(env.onprem, env.cloud, tunnels)
+    return ends.on_prem(env.onprem, env.cloud, TUNNELS)
 
 
 def test_every_host_sends_to_the_cloud_by_the_address_that_floats() -> None:
@@ -42,6 +41,18 @@ def test_the_cloud_knows_the_site_by_its_public_address() -> None:
     assert (tunnel["local_address"], tunnel["local_id"]) == ("10.20.0.100", "198.51.100.10")
 
 
-@pytest.mark.parametrize(("env", "expected"), [(PROD, True), (recording.local(), False), (recording.hybrid(), False)])
-def test_tunnels_end_on_hosts_where_amazon_is_the_other_end(env: Environment, expected: bool) -> None:
-    assert sites.linked(env) is expected
+def test_a_labs_far_end_is_one_machine_that_waits_for_who_comes_from_behind_nat() -> None:
+    cloud = LAB.cloud
+    assert cloud is not None
+    hosts = ends.in_lab(LAB.onprem, cloud, TUNNELS)
+    assert hosts.keys() == {"cloud-api", "cloud-general-1", "cloud-vpn"}
+    assert {name: host["next_hop"] for name, host in hosts.items() if host["next_hop"]} == {
+        "cloud-api": "10.80.0.7",
+        "cloud-general-1": "10.80.0.7",
+    }
+    assert {str(host["remote_ranges"]) for host in hosts.values()} == {"['10.90.0.0/24']"}
+    assert not any(host["initiate"] for host in hosts.values())
+    first = hosts["cloud-vpn"]["tunnels"][0]
+    assert "remote_address" not in first
+    assert first["remote_id"] == told(LAB)["onprem-1"]["tunnels"][0]["local_id"]
+    assert (first["inside_address"], first["peer_inside_address"]) == ("p", "i"), "seen from the other side"

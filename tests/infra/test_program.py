@@ -27,13 +27,14 @@ FILE = ROOT / "environments" / "hybrid.yaml"
 @pytest.fixture(autouse=True)
 def checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What `make up` has prepared before it starts the engine; and no stack that a test sets remains."""
-    for module in (settings, cluster, lab, cloud_lab):
+    for module in (settings, cluster, lab, cloud_lab, site_link):
         monkeypatch.setattr(module, "state", lambda name: tmp_path / name)
     key = settings.authorized_key_file("hybrid")
     key.parent.mkdir(parents=True)
     key.write_text("ssh-ed25519 AAAA me\n")
-    (tmp_path / cluster.PLAYBOOK).write_text("- hosts: all\n")
-    monkeypatch.setattr(cluster, "FOLDER", tmp_path)
+    for module in (cluster, site_link):
+        (tmp_path / module.PLAYBOOK).write_text("- hosts: all\n")
+        monkeypatch.setattr(module, "FOLDER", tmp_path)
     monkeypatch.setattr(cilium, "objects", lambda *_: CHART)
     monkeypatch.setattr(Index, "load", lambda: recording.index())
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -66,7 +67,25 @@ def test_the_cloud_site_has_a_machine_for_each_node_that_its_groups_are_to_have(
     resources, _ = run()
     machines = {one.name: one.inputs["network"] for one in resources if one.kind == "Machine"}
     there = {name for name, network in machines.items() if network == "isthmus-hybrid-cloud"}
-    assert there == {"cloud-api", "cloud-general-1"}
+    assert there == {"cloud-api", "cloud-general-1", "cloud-vpn"}
+
+
+def test_in_a_lab_the_tunnels_end_on_a_machine_with_an_uplink_for_each() -> None:
+    resources, _ = run()
+    networks = {one.inputs["name"]: one.inputs["kind"] for one in resources if one.kind == "Network"}
+    assert networks == {
+        "isthmus-hybrid-onprem": "site",
+        "isthmus-hybrid-cloud": "site",
+        "isthmus-hybrid-uplink-1": "uplink",
+        "isthmus-hybrid-uplink-2": "uplink",
+    }
+    assert recording.the(resources, "Machine", "cloud-vpn").inputs["uplinks"] == {
+        "isthmus-hybrid-uplink-1": "198.18.1.2",
+        "isthmus-hybrid-uplink-2": "198.18.2.2",
+    }
+    link = recording.the(resources, "Playbook", "link")
+    assert {"onprem", "cloud"} <= set(link.options.depends_on), "one playbook after the other on a host"
+    assert recording.is_secret(link.inputs["variables"])
 
 
 def test_logical_names_are_the_same_in_every_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -88,7 +107,9 @@ def test_everything_in_the_cluster_is_gone_with_it() -> None:
         ("cloud", "cloud"),
     }
     roots = {one.name for one in resources if one.options.parent in ("", "isthmus-local")} - {"isthmus-local"}
-    assert roots == {"onprem", "platform", "workloads", "cloud", "cloud-lab"}, "another root outlives its cluster"
+    assert roots == {"onprem", "platform", "workloads", "cloud", "cloud-lab", "link", "link-end"}, (
+        "another root outlives its cluster"
+    )
 
 
 def test_the_provider_is_the_same_cluster_whatever_its_certificate() -> None:
@@ -151,9 +172,6 @@ def test_with_amazon_the_hosts_end_the_tunnels_and_their_keys_stay_secret(
 ) -> None:
     monkeypatch.setattr(settings, "environment_file", lambda _: ROOT / "environments" / "prod.yaml")
     (tmp_path / "hybrid").rename(tmp_path / "prod")
-    (tmp_path / "link.yml").write_text("- hosts: all\n")
-    monkeypatch.setattr(site_link, "FOLDER", tmp_path)
-    monkeypatch.setattr(site_link, "state", lambda name: tmp_path / name)
     resources, _ = run()
     link = recording.the(resources, "Playbook", "link")
     assert recording.is_secret(link.inputs["variables"])

@@ -449,6 +449,7 @@ def container() -> Iterator[Container]:
         "mirror_address": "10.91.2.2",
         "registry_binary": str(registry.local),
         "registry_storage": str(CACHE / "mirror" / "registry"),
+        "kind": "site",
         "image": str(machine.local),
         "image_digest": machine.digest,
     }

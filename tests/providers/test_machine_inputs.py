@@ -16,7 +16,7 @@ from infra.providers.isthmus.podman import Podman, PodmanError, explain
 from infra.providers.isthmus.secret import RandomSecret
 
 CTX = Context(urn="", preview=False, log=EngineLog())
-NETWORK = {"name": "n", "cidr": "10.91.0.0/24", "gateway": "10.91.0.1", "mirror_address": "10.91.0.2"}
+NETWORK = {"name": "n", "cidr": "10.91.0.0/24", "gateway": "10.91.0.1", "mirror_address": "10.91.0.2", "kind": "site"}
 MACHINE = {"hostname": "m", "address": "10.91.0.11", "authorized_key": "ssh-ed25519 AAAA", "disks": {"/data": "/srv"}}
 
 
@@ -33,6 +33,7 @@ def store(tmp_path: Path) -> Podman:
         ({"cidr": "10.91.0.1/24"}, {"cidr": "has host bits set"}),
         ({"mirror_address": "10.92.0.2"}, {"mirror_address": "is 10.92.0.2, which is not in 10.91.0.0/24"}),
         ({"mirror_address": "", "registry_binary": ""}, {}),
+        ({"kind": "internet"}, {"kind": "is 'internet', not one of site, uplink"}),
     ],
 )
 def test_a_network_refuses_addresses_that_cannot_be(
@@ -47,6 +48,7 @@ def test_a_network_refuses_addresses_that_cannot_be(
     ("changed", "key"),
     [
         ({"address": "10.91.0.300"}, "address"),
+        ({"uplinks": {"n2": "198.18.1"}}, "uplinks"),
         ({"authorized_key": "-----BEGIN OPENSSH PRIVATE KEY-----"}, "authorized_key"),
         ({"disks": {"data": "/srv"}}, "disks"),
         ({"disks": {"/data": "srv"}}, "disks"),

@@ -73,6 +73,7 @@ def made(store: Path) -> TestLab:
         "mirror_address": "10.91.0.2",
         "registry_binary": str(registry.local),
         "registry_storage": str(store / "registry"),
+        "kind": "site",
     }
     machine = {
         **common,

@@ -12,10 +12,10 @@ from typing import Any
 
 from infra.providers.isthmus import hostprep
 from infra.providers.isthmus.handler import ResourceError
-from infra.providers.isthmus.podman import CGROUP_PARENT, Podman
+from infra.providers.isthmus.podman import CGROUP_PARENT, Podman, PodmanError
 
 CHECKOUT, ENVIRONMENT, ROLE = "isthmus.checkout", "isthmus.env", "isthmus.role"
-ACTIONS = ("power-off", "power-on", "freeze", "thaw", "reboot")
+ACTIONS = ("power-off", "power-on", "freeze", "thaw", "reboot", "cut", "heal")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ def claim(checkout: str, environment: str, podman: Podman) -> None:
 
 
 def machine_power(name: str, action: str, podman: Podman | None = None) -> str:
-    """A fault by hand, or its end: power-off (as if unplugged), power-on, freeze, thaw, reboot.
+    """A fault by hand, or its end: power-off (as if unplugged), power-on, freeze, thaw, reboot; cut (uplinks), heal.
 
     :return: the machine's status afterwards. Raises ResourceError.
     """
@@ -114,11 +114,25 @@ def machine_power(name: str, action: str, podman: Podman | None = None) -> str:
             podman("unpause", name)
         case ("reboot", "running"):
             reboot(name, podman)
+        case ("cut" | "heal", "running"):
+            set_uplinks(name, "down" if action == "cut" else "up", podman)
         case ("power-off", "stopped") | ("power-on" | "thaw", "running") | ("freeze", "paused"):
             pass
         case _:
             raise ResourceError(f"{name} is {status}; {action} does not apply to it")
     return status_of(podman.inspect(name))
+
+
+def set_uplinks(name: str, to: str, podman: Podman) -> None:
+    """Take what joins the machine to other networks than its site's `down` or `up`. Raises ResourceError."""
+    # eth1 and on; a machine without uplinks, and so without a link to cut, has eth0 alone
+    script = f'cd /sys/class/net && set -- eth[1-9]* && [ -e "$1" ] && for i; do ip link set "$i" {to}; done'
+    try:
+        podman.execute(name, "sh", "-c", script)
+    except PodmanError as error:
+        raise ResourceError(
+            f"{name} has no uplinks that could be taken {to}; the link's far end is the cloud site's machine ...-vpn"
+        ) from error
 
 
 def reboot(name: str, podman: Podman) -> None:

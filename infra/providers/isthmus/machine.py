@@ -19,8 +19,10 @@ BOOT_PATIENCE_S = 90
 
 
 class Machine:
-    """Inputs: hostname, network, address, mac (optional), image, image_digest, authorized_key, disks (mount point ->
-    host folder), checkout, environment.
+    """Inputs: hostname, network, address, mac (optional), uplinks (network -> address; optional), image, image_digest,
+    authorized_key, disks (mount point -> host folder), checkout, environment.
+
+    On its network the machine is eth0, on its uplinks eth1 and so on, in the order of their names.
     """
 
     token: ClassVar[str] = "isthmus:lab:Machine"
@@ -28,7 +30,7 @@ class Machine:
     secrets: ClassVar[frozenset[str]] = frozenset()
 
     REPLACE: ClassVar[frozenset[str]] = frozenset(
-        {"hostname", "network", "address", "mac", "image_digest", "disks", "checkout", "environment"}
+        {"hostname", "network", "address", "mac", "uplinks", "image_digest", "disks", "checkout", "environment"}
     )
     IGNORE: ClassVar[frozenset[str]] = frozenset({"image"})
 
@@ -38,12 +40,16 @@ class Machine:
     def check(self, news: dict[str, Any]) -> dict[str, str]:
         """Refuse what podman would only refuse half way."""
         reasons: dict[str, str] = {}
-        address = news.get("address")
-        if address is not UNKNOWN:
+        uplinks = news.get("uplinks") or {}
+        given = [("address", news.get("address"))]
+        given += [("uplinks", address) for address in uplinks.values()] if uplinks is not UNKNOWN else []
+        for key, address in given:
+            if address is UNKNOWN:
+                continue
             try:
                 ipaddress.IPv4Address(address)
             except ValueError as error:
-                reasons["address"] = f"is not an IPv4 address: {error}"
+                reasons[key] = f"is not an IPv4 address: {error}"
         key = news.get("authorized_key")
         if key is not UNKNOWN and not str(key).startswith(("ssh-", "ecdsa-", "sk-")):
             reasons["authorized_key"] = "is not an OpenSSH public key, such as `ssh-ed25519 AAAA...`"
@@ -135,8 +141,7 @@ class Machine:
             *lab.labels(news["checkout"], news["environment"], "machine"),
             *("--privileged", "--cgroupns=private", "--cgroup-parent", f"/{CGROUP_PARENT}", "--systemd=false"),
             *("--env", "container=podman", "--stop-signal", "SIGRTMIN+3", "--stop-timeout", "10"),
-            *("--network", news["network"], "--ip", news["address"]),
-            *("--mac-address", news.get("mac") or lab.mac_of(news["address"])),
+            *_interfaces(news),
             *("--no-hosts", "--dns=none", "--restart=always", "--pids-limit=-1", *hostprep.Host.detect().ulimits()),
             *("--tmpfs", "/run:rw,exec,mode=755", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:rw,exec,mode=1777"),
             *("--log-opt", "max-size=1mb", *disks, tag),
@@ -164,6 +169,20 @@ class Machine:
             "container_id": container["Id"],
             "status": lab.status_of(container),
         }
+
+
+def _interfaces(news: dict[str, Any]) -> list[str]:
+    """podman's flags for the machine's interfaces."""
+    addresses = {news["network"]: news["address"], **dict(sorted((news.get("uplinks") or {}).items()))}
+    macs = {news["network"]: news.get("mac") or lab.mac_of(news["address"])}
+    return [
+        flag
+        for number, (network, address) in enumerate(addresses.items())
+        for flag in (
+            "--network",
+            f"{network}:ip={address},mac={macs.get(network) or lab.mac_of(address)},interface_name=eth{number}",
+        )
+    ]
 
 
 def await_ssh(name: str, address: str, ctx: Context) -> None:

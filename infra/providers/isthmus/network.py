@@ -30,16 +30,27 @@ REGISTRY_CONFIG = {
 }
 
 
+KINDS: dict[str, list[str]] = {
+    # Of two networks that have this option, neither is let through to the other.
+    "site": ["--opt", "isolate=true"],
+    # No default route: a machine with an uplink and a site has the site's.
+    "uplink": ["--internal"],
+}
+
+
 class Network:
     """Inputs: name, cidr, gateway, mirror_address, registry_binary, registry_storage, image, image_digest, checkout,
-    environment. An empty registry_binary means a network without a mirror, as throwaway machines need.
+    environment, kind. An empty registry_binary means a network without a mirror, as throwaway machines need.
+
+    `kind`: a site, which reaches no other site by itself; or an uplink, which every site's packets come to and which
+    leads nowhere by itself, like an address of a VPN's end in the internet.
     """
 
     token: ClassVar[str] = "isthmus:lab:Network"
     outputs: ClassVar[tuple[str, ...]] = ("bridge", "mirror_url", "status")
     secrets: ClassVar[frozenset[str]] = frozenset()
 
-    REPLACE: ClassVar[frozenset[str]] = frozenset({"name", "cidr", "gateway", "checkout", "environment"})
+    REPLACE: ClassVar[frozenset[str]] = frozenset({"name", "cidr", "gateway", "kind", "checkout", "environment"})
     # Where the image's tar lies does not matter as long as its digest is the same.
     IGNORE: ClassVar[frozenset[str]] = frozenset({"image"})
 
@@ -49,10 +60,14 @@ class Network:
     def check(self, news: dict[str, Any]) -> dict[str, str]:
         """Refuse addresses that are none or lie outside the network."""
         reasons: dict[str, str] = {}
+        if (kind := news.get("kind")) is not UNKNOWN and kind not in KINDS:
+            reasons["kind"] = f"is {kind!r}, not one of {', '.join(KINDS)}"
         try:
             network = ipaddress.IPv4Network(news["cidr"])
         except (ValueError, KeyError) as error:
-            return {"cidr": f"is not an IPv4 network: {error}"} if news.get("cidr") is not UNKNOWN else {}
+            return (
+                {**reasons, "cidr": f"is not an IPv4 network: {error}"} if news.get("cidr") is not UNKNOWN else reasons
+            )
         for key in ("gateway", "mirror_address"):
             if news.get(key) is UNKNOWN or (key == "mirror_address" and news.get("registry_binary") == ""):
                 continue
@@ -110,7 +125,7 @@ class Network:
             ctx.log.status(f"making the network {news['cidr']}")
             labels = lab.labels(news["checkout"], news["environment"], "network")
             flags = ["--driver", "bridge", "--subnet", news["cidr"], "--gateway", news["gateway"], "--disable-dns"]
-            self._podman("network", "create", *flags, *labels, name)
+            self._podman("network", "create", *flags, *KINDS[news["kind"]], *labels, name)
             network = self._podman.network(name)
             assert network is not None
         state = {**news, "bridge": network["network_interface"], "mirror_url": "", "status": "running"}

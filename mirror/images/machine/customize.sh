@@ -16,7 +16,7 @@ for unit in \
     ln -sf /dev/null "$units/$unit"
 done
 # The roles enable what a machine is for; until then nothing may listen or claim an address.
-for unit in haproxy keepalived; do
+for unit in haproxy keepalived strongswan; do
     rm -f "$units/multi-user.target.wants/$unit.service"
 done
 
