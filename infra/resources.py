@@ -35,7 +35,7 @@ class Network(pulumi.CustomResource):
     ) -> None:
         """An empty `registry_binary` gives a network without a mirror. `image` is the path of the machine's tar.
 
-        `kind`: a site reaches no other site; an uplink is reached from each, and leads nowhere.
+        `kind`: a site reaches no other site; an uplink is reached from each.
         """
         inputs = {
             "name": name,

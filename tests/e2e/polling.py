@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 class Poller:
     """Asks `url` every `interval` seconds over fresh connections, each allowed `timeout` seconds, until left.
 
+    With a `body`, which is JSON, it posts.
+
     A request counts as answered when its status is in `good`. An outage runs from the end of the last answered request
     to the end of the next one, less the interval.
     """
@@ -23,6 +25,7 @@ class Poller:
     interval: float = 0.02
     timeout: float = 0.25
     good: frozenset[int] = frozenset({200})
+    body: str = ""
     answered: int = 0
     failed: int = 0
     longest: float = 0.0
@@ -68,7 +71,10 @@ class Poller:
                     # The poller asks whether the address answers; who answers is checked by kubectl.
                     context = ssl._create_unverified_context()
                     sock = context.wrap_socket(plain, server_hostname=parts.hostname)
-                sock.sendall(f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode())
+                head = [f"{'POST' if self.body else 'GET'} {parts.path} HTTP/1.1", f"Host: {parts.netloc}"]
+                if self.body:
+                    head += ["Content-Type: application/json", f"Content-Length: {len(self.body.encode())}"]
+                sock.sendall("\r\n".join([*head, "Connection: close", "", self.body]).encode())
                 return sock.recv(64).decode(errors="replace").split(" ")[1]
         except (OSError, IndexError) as fault:
             return type(fault).__name__

@@ -127,14 +127,18 @@ class Champions:
 
 @pytest.fixture(scope="module")
 def champions(environment: str, ingress: str) -> Champions:
-    first = served(ingress)
-    train(environment, seed=23)
     with object_store(environment) as s3:
         before = s3.get_object(Bucket="models", Key=ALIAS_KEY)["Body"].read()
+    first = json.loads(before)["version"]
+    train(environment, seed=23)
+    with object_store(environment) as s3:
+        # should it be the better one, it has been promoted already
+        s3.put_object(Bucket="models", Key=ALIAS_KEY, Body=before)
         listed = s3.list_objects_v2(Bucket="models", Prefix="models/digits/versions/")["Contents"]
         manifests = sorted(one["Key"] for one in listed if one["Key"].endswith("manifest.json"))
         other = next(one for one in manifests if first not in one)
         content = s3.get_object(Bucket="models", Key=other)["Body"].read()
+    wait_for("the first model on-prem", lambda: served(ingress) == first)
     newer = json.loads(content)["version"]
     alias = {"version": newer, "manifest_digest": f"sha256:{hashlib.sha256(content).hexdigest()}"}
     return Champions(first=first, newer=newer, aliases={first: before, newer: json.dumps(alias).encode()})
@@ -143,6 +147,7 @@ def champions(environment: str, ingress: str) -> Champions:
 def test_a_newer_champion_arrives_at_the_other_site_by_itself(
     environment: str, ingress: str, cloud_ingress: str, champions: Champions
 ) -> None:
+    wait_for("the first model on both sites", lambda: served(ingress) == served(cloud_ingress) == champions.first)
     try:
         champions.promote(environment, champions.newer)
         seconds = wait_for("the newer model on the cloud site", lambda: served(cloud_ingress) == champions.newer)
@@ -180,19 +185,28 @@ def test_nothing_but_the_link_joins_the_sites_and_without_it_both_serve_on(
         assert client.failed == 0, client.codes
 
 
-@pytest.mark.parametrize("uplink", ["eth1", "eth2"])
-def test_one_of_the_two_tunnels_may_be_lost(settings: Environment, ingress: str, uplink: str) -> None:
+def test_one_of_the_two_tunnels_may_be_lost(settings: Environment, ingress: str) -> None:
     far_end = vpn(settings)
+
+    def tunnels() -> int:
+        return machines.run(far_end, "swanctl", "--list-sas").count("INSTALLED")
+
+    def lose(seconds: float) -> None:
+        machines.run(far_end, "ip", "link", "set", "eth1", "down")
+        try:
+            time.sleep(seconds)
+        finally:
+            machines.run(far_end, "ip", "link", "set", "eth1", "up")
+
+    # With ESP in user space the tunnel that came last carries what goes through: now it is the one over eth1.
+    lose(10)
+    wait_for("both tunnels", lambda: tunnels() == 2)
     with polled_from(sites.one(settings, "cloud").hosts[0].name, f"{ingress}/v2/health/ready", 20) as answers:
         time.sleep(3)
-        machines.run(far_end, "ip", "link", "set", uplink, "down")
-        try:
-            time.sleep(14)
-        finally:
-            machines.run(far_end, "ip", "link", "set", uplink, "up")
-    print(f"{uplink} lost: longest gap through the link {answers['longest']:.2f} s; answers {answers['codes']}")
-    assert answers["longest"] < 12
-    time.sleep(15)  # until the lost tunnel is back, which the next test takes away the other from
+        lose(14)
+    print(f"the tunnel in use was lost: longest gap {answers['longest']:.2f} s; answers {answers['codes']}")
+    assert 0.5 < answers["longest"] < 12, "was it the tunnel in use?"
+    wait_for("both tunnels", lambda: tunnels() == 2)
 
 
 def test_the_link_moves_with_the_floating_address(settings: Environment, power, ingress: str) -> None:
@@ -270,7 +284,10 @@ def test_a_node_group_grows_and_shrinks_under_load_without_a_failed_request(
         found = cluster.items(environment, "nodes", site="cloud")
         return {node["metadata"]["name"]: cluster.ready(node) for node in found}
 
-    with Poller(f"{cloud_ingress}/v2/models/digits/ready", interval=0.1, timeout=5) as client:
+    # Predictions, not the readiness: a replica that drains says that it is not ready, and answers all the same.
+    tensor = {"name": "image", "shape": [1, 64], "datatype": "FP32", "data": predict.held_out()[0][0].tolist()}
+    body = json.dumps({"inputs": [tensor]})
+    with Poller(f"{cloud_ingress}/v2/models/digits/infer", interval=0.1, timeout=5, body=body) as client:
         with desired(environment, "general", 2):
             start = time.monotonic()
             make("up")

@@ -33,8 +33,8 @@ REGISTRY_CONFIG = {
 KINDS: dict[str, list[str]] = {
     # Of two networks that have this option, neither is let through to the other.
     "site": ["--opt", "isolate=true"],
-    # No default route: a machine with an uplink and a site has the site's.
-    "uplink": ["--internal"],
+    # A machine with an uplink and a site has the site's default route before the uplink's.
+    "uplink": ["--opt", "metric=5000"],
 }
 
 
@@ -42,8 +42,8 @@ class Network:
     """Inputs: name, cidr, gateway, mirror_address, registry_binary, registry_storage, image, image_digest, checkout,
     environment, kind. An empty registry_binary means a network without a mirror, as throwaway machines need.
 
-    `kind`: a site, which reaches no other site by itself; or an uplink, which every site's packets come to and which
-    leads nowhere by itself, like an address of a VPN's end in the internet.
+    `kind`: a site, which reaches no other site by itself; or an uplink, which every site's packets come to, as they
+    would to the address of a VPN's end in the internet.
     """
 
     token: ClassVar[str] = "isthmus:lab:Network"
