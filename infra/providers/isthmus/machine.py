@@ -43,13 +43,13 @@ class Machine:
         uplinks = news.get("uplinks") or {}
         given = [("address", news.get("address"))]
         given += [("uplinks", address) for address in uplinks.values()] if uplinks is not UNKNOWN else []
-        for key, address in given:
+        for where, address in given:
             if address is UNKNOWN:
                 continue
             try:
                 ipaddress.IPv4Address(address)
             except ValueError as error:
-                reasons[key] = f"is not an IPv4 address: {error}"
+                reasons[where] = f"is not an IPv4 address: {error}"
         key = news.get("authorized_key")
         if key is not UNKNOWN and not str(key).startswith(("ssh-", "ecdsa-", "sk-")):
             reasons["authorized_key"] = "is not an OpenSSH public key, such as `ssh-ed25519 AAAA...`"
