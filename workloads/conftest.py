@@ -60,7 +60,7 @@ def new_bucket(s3_server: str, tmp_path: Path) -> Callable[[], Bucket]:
             "ISTHMUS_S3_REGION": "us-east-1",
             "ISTHMUS_S3_BUCKET": name,
             "ISTHMUS_S3_CREDENTIALS_DIR": str(tmp_path),
-            "ISTHMUS_S3_PATIENCE": "1",
+            "ISTHMUS_S3_PATIENCE": "30",  # on a busy machine a request may be lost
         }
         return Bucket(name, client, variables)
 

@@ -188,7 +188,8 @@ def test_bad_settings_end_the_run_with_status_2_and_name_the_variables(run: Run)
 
 def test_a_store_that_is_away_is_waited_for_and_said_so(bucket: Any) -> None:
     said: list[str] = []
-    unreachable = load({**bucket.variables, "ISTHMUS_S3_ENDPOINT": "http://127.0.0.1:9"})
+    nobody = {"ISTHMUS_S3_ENDPOINT": "http://127.0.0.1:9", "ISTHMUS_S3_PATIENCE": "1"}
+    unreachable = load({**bucket.variables, **nobody})
     with pytest.raises(StoreFailure, match="did not read some/key within 1 s"):
         Store(unreachable, said.append).get("some/key")
     assert "again in 0.5 s" in said[0]
