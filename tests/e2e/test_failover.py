@@ -71,7 +71,7 @@ def test_a_holder_whose_advert_was_late_is_found_again_by_all_neighbours(setting
     others = [host.name for host in settings.onprem.hosts if host.name != first]
     with Poller(url, interval=0.05) as client:
         for name in others:
-            machines.run(name, "curl", "-sf", "-o", "/dev/null", url)
+            machines.run(name, "curl", "-sf", "--retry", "9", "--retry-all-errors", "-o", "/dev/null", url)
         machines.run(first, "systemctl", "kill", "--signal=STOP", "keepalived")
         try:
             until(20, lambda: any(holds(name, address) for name in others), "no other host took the address")
