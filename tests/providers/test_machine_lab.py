@@ -131,6 +131,30 @@ def test_making_it_again_takes_over_what_is_there(made: TestLab) -> None:
     assert Network(made.podman).diff(CTX, "lab-test", made.network, made.network) == []
 
 
+def test_an_uplink_is_reached_from_a_site_until_it_is_cut(made: TestLab) -> None:
+    uplink = {**made.network, "name": "lab-test-up", "cidr": "198.18.9.0/24", "gateway": "198.18.9.1", "kind": "uplink"}
+    uplink |= {"mirror_address": "", "registry_binary": "", "registry_storage": ""}
+    news = inputs(made, hostname="lab-test-2", address="10.91.0.12", disks={}, uplinks={"lab-test-up": "198.18.9.2"})
+
+    def reached() -> bool:
+        return made.run("sh", "-c", "ping -c 1 -W 2 198.18.9.2 >/dev/null && echo yes || echo no") == "yes"
+
+    Network(made.podman).create(CTX, uplink)
+    try:
+        _, state = Machine(made.podman).create(CTX, news)
+        assert "eth1" in made.podman.execute("lab-test-2", "ip", "-o", "-4", "addr", "show", "to", "198.18.9.2")
+        assert reached(), "answers of an uplink must get through this machine, too"
+        lab.machine_power("lab-test-2", "cut", made.podman)
+        assert not reached()
+        lab.machine_power("lab-test-2", "heal", made.podman)
+        assert eventually(reached)
+        with pytest.raises(ResourceError, match="has no uplinks"):
+            lab.machine_power(NAME, "cut", made.podman)
+        Machine(made.podman).delete(CTX, "lab-test-2", state)
+    finally:
+        Network(made.podman).delete(CTX, "lab-test-up", uplink)
+
+
 def test_a_new_key_is_put_in_place_without_a_new_machine(made: TestLab) -> None:
     news = inputs(made, authorized_key="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAISecond")
     handler = Machine(made.podman)

@@ -33,8 +33,8 @@ REGISTRY_CONFIG = {
 KINDS: dict[str, list[str]] = {
     # Of two networks that have this option, neither is let through to the other.
     "site": ["--opt", "isolate=true"],
-    # A machine with an uplink and a site has the site's default route before the uplink's.
-    "uplink": ["--opt", "metric=5000"],
+    # Not podman's --internal, which would spare the machine a second default route: it drops what comes back over NAT.
+    "uplink": [],
 }
 
 
