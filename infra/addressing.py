@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 from infra.naming import MIRROR_PORT
@@ -33,3 +33,8 @@ def ingress_url(network: SiteNetwork) -> str:
 def mirror_url(network: SiteNetwork) -> str:
     """The site's registry."""
     return f"http://{network.mirror_address}:{MIRROR_PORT}"
+
+
+def dns(service_cidr: IPv4Network) -> IPv4Address:
+    """Where kubelets look for the cluster's DNS: kubeadm's default, the tenth address of the Services' range."""
+    return service_cidr[10]

@@ -153,6 +153,10 @@ class Onprem(_Model):
         """The hosts with that role, as the file orders them."""
         return tuple(host for host in self.hosts if role in host.roles)
 
+    def workers(self) -> tuple[Host, ...]:
+        """The hosts that take any pod: workers without a taint."""
+        return tuple(host for host in self.having("worker") if not host.taints)
+
 
 class CloudNetwork(_Model):
     """Pods and Services have ranges of their own: Cilium's overlay carries them, so pods take no VPC addresses."""
@@ -255,7 +259,9 @@ class Training(_Model):
 
 class Inference(_Model):
     model: Label = Field(description="the model that is trained and served")
-    replicas: int = Field(ge=2, description="each on a worker of its own; 2 or more, so that one may be lost")
+    replicas: int = Field(
+        ge=2, le=32, description="each on a worker of its own; 2 or more, so that one may be lost; at most 32"
+    )
     poll_seconds: int = Field(default=5, ge=1, le=300, description="how soon a newly promoted model is noticed")
     resources: Resources
 

@@ -151,7 +151,7 @@ def _provisioner(environment: Environment) -> Iterator[str]:
 
 
 def _capacity(environment: Environment) -> Iterator[str]:
-    workers = len(environment.onprem.having("worker"))
+    workers = len(environment.onprem.workers())
     store, inference = environment.platform.object_store, environment.workloads.inference
     if store.replicas == 2:
         yield "platform.object_store.replicas: 2 keep no majority when one is lost; use 3, or 1 where a loss is borne"
@@ -161,8 +161,8 @@ def _capacity(environment: Environment) -> Iterator[str]:
     ):
         if replicas > workers:
             yield (
-                f"{key}: {replicas} replicas need as many hosts, but onprem.hosts has {workers} with the role worker; "
-                f"lower it to {workers} or add workers"
+                f"{key}: {replicas} replicas need as many hosts, but onprem.hosts has {workers} with the role worker "
+                f"and no taint; lower it to {workers} or add workers"
             )
 
 

@@ -76,6 +76,8 @@ def variables(
         "ingress_port": network.ingress_port,
         "ingress_node_port": naming.INGRESS_NODE_PORT,
         "ingress_check_path": naming.INGRESS_CHECK_PATH,
+        "ingress_pods": naming.INGRESS_PODS_NAME,
+        "dns_address": str(addressing.dns(network.service_cidr)),
         "tcp_services": [dataclasses.asdict(service) for service in tcp_services],
         "linked": linked,
         "node_cidr": str(network.cidr),

@@ -35,8 +35,13 @@ has to move then starts at once. Training is not among them: it is large, and ru
 INGRESS_NODE_PORT: Final = 30080
 """NodePort of the inference service, to which the load balancers send what reaches the ingress address."""
 
+INGRESS_PODS: Final = "inference-pods"
+"""The Service whose name in the cluster's DNS has the address of each pod that serves."""
+
+INGRESS_POD_PORT: Final = 8080
+
 INGRESS_CHECK_PATH: Final = "/v2/health/ready"
-"""Answers 200 on a node that can serve; the load balancers ask it."""
+"""Answers 200 where a model is served; the load balancers ask it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +60,7 @@ ALIAS: Final = "champion"
 
 OBJECT_STORE_NAMESPACE: Final = "object-store"
 WORKLOADS_NAMESPACE: Final = "workloads"
+INGRESS_PODS_NAME: Final = f"{INGRESS_PODS}.{WORKLOADS_NAMESPACE}.svc.cluster.local:{INGRESS_POD_PORT}"
 CREDENTIALS_SECRET: Final = "object-store-credentials"
 S3_ENDPOINT: Final = "http://garage.object-store.svc.cluster.local:3900"
 S3_REGION: Final = "garage"

@@ -7,12 +7,10 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Final
 
+from infra import addressing
 from infra.environment import Onprem
 
 CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
-
-DNS_OFFSET: Final = 10
-"""Where the kubelets look for the cluster's DNS: kubeadm's default, the tenth address of the Services' range."""
 
 OBJECT_STORE_OFFSET: Final = 11
 """The first replica's own address; the others follow. Kubernetes keeps the range's start for such fixed use."""
@@ -33,7 +31,7 @@ class Cluster:
     pod_cidr: IPv4Network
     service_cidr: IPv4Network
     workers: tuple[str, ...]
-    """Names of the nodes that run workloads, in the order of the environment file."""
+    """Names of the nodes that take any pod, in the order of the environment file."""
     linked: bool
     """Whether nodes end tunnels to the other site."""
     cgroup_root: str
@@ -46,7 +44,7 @@ class Cluster:
     @property
     def dns_address(self) -> IPv4Address:
         """Where pods ask for names."""
-        return self.service_address(DNS_OFFSET)
+        return addressing.dns(self.service_cidr)
 
 
 def of_hosts(site: Onprem, cgroup_root: Path = CGROUP_ROOT, *, linked: bool = False) -> Cluster:
@@ -59,7 +57,7 @@ def of_hosts(site: Onprem, cgroup_root: Path = CGROUP_ROOT, *, linked: bool = Fa
         node_cidr=site.network.cidr,
         pod_cidr=site.network.pod_cidr,
         service_cidr=site.network.service_cidr,
-        workers=tuple(host.name for host in site.having("worker")),
+        workers=tuple(host.name for host in site.workers()),
         linked=linked,
         cgroup_root=cgroup_mount(site, cgroup_root),
     )

@@ -32,7 +32,8 @@ cluster.local:53 in-addr.arpa:53 ip6.arpa:53 {
     }
     ready
     kubernetes cluster.local in-addr.arpa ip6.arpa {
-        ttl 30
+        # who serves an app changes; the load balancers follow by these answers
+        ttl 5
     }
     prometheus :9153
     cache 30

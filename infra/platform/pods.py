@@ -88,10 +88,11 @@ def amounts(resources: Resources) -> core.v1.ResourceRequirementsArgsDict:
 
 
 def apart(app: str) -> list[core.v1.TopologySpreadConstraintArgsDict]:
-    """Spreads a Deployment's pods over the hosts that are alive.
+    """Puts each of a Deployment's pods on a host of its own.
 
-    Each rollout is spread by itself: a new pod may start beside an old one, so that a rollout needs no spare host. Dead
-    hosts do not count: on the last host that is left, all pods may run.
+    Each rollout is spread by itself: a new pod may start beside an old one, so that a rollout needs no spare host.
+    Hosts that are dead or still booting count: a pod waits for one of them rather than join its like on the last host,
+    where it would stay, and go down with it. There are as many hosts as replicas, by the environment's rules.
     """
     return [
         {
@@ -101,7 +102,7 @@ def apart(app: str) -> list[core.v1.TopologySpreadConstraintArgsDict]:
             "label_selector": {"match_labels": selector(app)},
             "match_label_keys": ["pod-template-hash"],
             "node_affinity_policy": "Honor",
-            "node_taints_policy": "Honor",
+            "node_taints_policy": "Ignore",
         }
     ]
 

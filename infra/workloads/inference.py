@@ -12,14 +12,14 @@ from pulumi_kubernetes import apps, core, policy
 
 from infra.artifacts import Artifact
 from infra.environment import Inference as Settings
-from infra.naming import INGRESS_CHECK_PATH, INGRESS_NODE_PORT
+from infra.naming import INGRESS_CHECK_PATH, INGRESS_NODE_PORT, INGRESS_POD_PORT, INGRESS_PODS
 from infra.naming import WORKLOADS_NAMESPACE as NAMESPACE
 from infra.platform import pods, policies, priorities
 from infra.workloads import model_store
 from infra.workloads.model_store import ModelStore
 
 APP: Final = "inference"
-PORT: Final = 8080
+PORT: Final = INGRESS_POD_PORT
 
 LIVE_PATH: Final = "/v2/health/live"
 
@@ -87,9 +87,20 @@ class Inference(pulumi.ComponentResource):
             spec={
                 "type": "NodePort",
                 # Each host answers for its own pods alone: a check of a host's port is a check of what it would serve.
+                # Only from outside the cluster: on a member Cilium takes any pod for a connection to any host's port.
                 "external_traffic_policy": "Local",
                 "selector": pods.selector(APP),
                 "ports": [{"name": "http", "port": 80, "target_port": PORT, "node_port": INGRESS_NODE_PORT}],
+            },
+            opts=child,
+        )
+        core.v1.Service(
+            INGRESS_PODS,
+            metadata=pods.metadata(APP, name=INGRESS_PODS, namespace=NAMESPACE),
+            spec={
+                "cluster_ip": "None",
+                "selector": pods.selector(APP),
+                "ports": [{"name": "http", "port": PORT, "target_port": PORT}],
             },
             opts=child,
         )

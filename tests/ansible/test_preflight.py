@@ -25,6 +25,8 @@ PLAY: dict[str, Any] = {
     "ingress_port": 80,
     "ingress_node_port": 30080,
     "ingress_check_path": "/ready",
+    "ingress_pods": "pods.workloads.svc.cluster.local:8080",
+    "dns_address": "10.96.0.10",
     "tcp_services": [],
     "linked": False,
     "node_cidr": "10.0.0.0/24",

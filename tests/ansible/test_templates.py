@@ -21,6 +21,8 @@ LOAD_BALANCER: dict[str, Any] = {
     "load_balancer_api_servers": HOSTS,
     "load_balancer_ingress_address": "10.0.0.101",
     "load_balancer_ingress_servers": HOSTS,
+    "load_balancer_ingress_pods": "pods.workloads.svc.cluster.local:8080",
+    "load_balancer_dns_address": "10.96.0.10",
     "load_balancer_ingress_check_path": "/v2/health/ready",
     "load_balancer_holders": HOSTS,
 }
@@ -67,6 +69,24 @@ def test_haproxy_offers_each_server_on_both_addresses(render: Render) -> None:
         assert re.search(rf"server {name} {address}:6443 check check-ssl", text)
         assert re.search(rf"server {name} {address}:30080 check", text)
     assert "bind 10.0.0.101:80" in text
+
+
+def test_haproxy_knows_pods_one_by_one_and_hosts_only_behind_them(render: Render) -> None:
+    text = render("load_balancer", "haproxy.cfg.j2", **LOAD_BALANCER)
+    pods, hosts = (text.split(f"\nbackend ingress_{what}\n")[1].split("\n\n")[0] for what in ("pods", "hosts"))
+    assert "server-template pod 32 pods.workloads.svc.cluster.local:8080 check resolvers cluster" in pods
+    assert hosts.count(":30080 check") == len(HOSTS)
+    assert "use_backend ingress_hosts if { nbsrv(ingress_pods) eq 0 }" in text
+    assert "{ path /ingress } { nbsrv(ingress_pods) ge 1 }" in text, (
+        "a host that knows no pod must not take the address"
+    )
+
+
+def test_a_load_balancer_outside_the_cluster_has_hosts_alone(render: Render) -> None:
+    text = render("load_balancer", "haproxy.cfg.j2", **LOAD_BALANCER | {"load_balancer_ingress_pods": ""})
+    assert "ingress_pods" not in text
+    assert "resolvers" not in text
+    assert "default_backend ingress_hosts" in text
 
 
 def test_what_else_the_ingress_address_serves_leads_to_the_hosts_that_run_workloads(render: Render) -> None:

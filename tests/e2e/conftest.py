@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -30,6 +33,32 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         without = [item for item in items if item.path == here / "test_cloud.py"]
         config.hook.pytest_deselected(items=without)
         items[:] = [item for item in items if item not in without]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Shows with a failed test what the site was doing, which nobody can ask it later."""
+    report = yield
+    if report.failed and item.path.parent == Path(__file__).parent:
+        report.sections.append(("the site at the time", _scene()))
+    return report
+
+
+def _scene() -> str:
+    """Where pods are, and the load balancers' last words."""
+    said = ("journalctl", "-u", "haproxy", "-u", "keepalived", "--since", "-60s", "--no-pager", "-o", "short-precise")
+    parts = [_told(lambda: cluster.kubectl(ENVIRONMENT, "get", "pods", "-A", "-o", "wide"))]
+    for name in machines.statuses(ENVIRONMENT):
+        parts += [f"--- {name}", _told(functools.partial(machines.run, name, *said))]
+    return "\n".join(parts)
+
+
+def _told(ask: Callable[[], str]) -> str:
+    """The answer, or why there is none: the test's own failure is what counts."""
+    try:
+        return ask()
+    except Exception as fault:
+        return repr(fault)
 
 
 @pytest.fixture(scope="session")
@@ -78,12 +107,18 @@ def power(environment: str, settings: Environment) -> Iterator[Callable[[str, st
         if action == "freeze":
             machines.power(environment, name, "thaw")
     if touched:
-        wait_until_whole(environment, settings)
+        wait_until_whole(environment, settings, booted=[name for name in touched if touched[name] == "power-off"])
 
 
-def wait_until_whole(environment: str, settings: Environment, seconds: float = 240) -> float:
-    """Waits until every node and every pod is ready and the model answers; returns the seconds it took."""
+def wait_until_whole(
+    environment: str, settings: Environment, seconds: float = 240, booted: Sequence[str] = ()
+) -> float:
+    """Waits until every node and every pod is ready and the model answers; returns the seconds it took.
+
+    Of machines that `booted` the API tells for a while what was true before: their containers must be newer than that.
+    """
     url = f"{addressing.ingress_url(settings.onprem.network)}/v2/health/ready"
+    since = {name: int(machines.run(name, "stat", "--format=%Y", "/proc/1")) for name in booted}
     start, state = time.monotonic(), "nothing seen yet"
     while time.monotonic() - start < seconds:
         try:
@@ -91,7 +126,8 @@ def wait_until_whole(environment: str, settings: Environment, seconds: float = 2
             pods = [
                 p["metadata"]["name"]
                 for p in cluster.items(environment, "pods")
-                if p["status"].get("phase") != "Succeeded" and not cluster.ready(p)
+                if p["status"].get("phase") != "Succeeded"
+                and not (cluster.ready(p) and _started(p) >= since.get(p["spec"]["nodeName"], 0))
             ]
             if not nodes and not pods and httpx.get(url, timeout=2).status_code == 200:
                 return time.monotonic() - start
@@ -100,3 +136,9 @@ def wait_until_whole(environment: str, settings: Environment, seconds: float = 2
             state = repr(fault)
         time.sleep(1)
     raise AssertionError(f"the site is not whole again after {seconds:.0f} s: {state}")
+
+
+def _started(pod: dict[str, Any]) -> float:
+    """When the first of a ready pod's containers was started, in seconds of Unix time."""
+    states = [container["state"]["running"]["startedAt"] for container in pod["status"]["containerStatuses"]]
+    return min(datetime.fromisoformat(state).timestamp() for state in states)

@@ -22,6 +22,8 @@ VARIABLES: dict[str, type | tuple[type, ...]] = {
     "ingress_port": int,
     "ingress_node_port": int,
     "ingress_check_path": str,
+    "ingress_pods": str,
+    "dns_address": str,
     "tcp_services": list,
     "linked": bool,
     "node_cidr": str,
