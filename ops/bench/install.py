@@ -1,7 +1,7 @@
 """How long from bare hosts to a cluster: our playbook against a plain kubeadm script, same machines, same mirror.
 
 Each side gets machines that were just made, in a store and on a network of their own, so that a running environment is
-not touched; it costs both sides the same. The image pulls and the two etcd joins, one after the other, are most of it.
+not touched; it costs both sides the same. The image pulls and the two etcd joins are most of it.
 """
 
 from __future__ import annotations

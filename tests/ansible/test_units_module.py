@@ -1,0 +1,113 @@
+"""The module isthmus.host.units, run as Ansible runs it, with a systemctl that notes what it is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ansible.conftest import COLLECTION
+
+MODULE = COLLECTION / "modules" / "units.py"
+
+SYSTEMCTL = """\
+#!/bin/sh
+if [ "$1" = show ]; then cat {folder}/state; else echo "$@" >> {folder}/told; fi
+[ ! -e {folder}/refuses ] || {{ echo "Job for one failed." >&2; exit 1; }}
+"""
+
+Run = Callable[..., dict[str, Any]]
+
+
+def state(*, active: str = "active", enabled: str = "enabled", reload: str = "no", load: str = "loaded") -> str:
+    """What systemctl prints of a unit that changed its state a minute ago."""
+    then = time.strftime("%a %Y-%m-%d %H:%M:%S.000000 UTC", time.gmtime(time.time() - 60))
+    return (
+        f"Id=one.service\nLoadState={load}\nActiveState={active}\nUnitFileState={enabled}\n"
+        f"NeedDaemonReload={reload}\nStateChangeTimestamp={then if load == 'loaded' else ''}\n"
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs the module; its result, and what systemctl was told under the key `told`."""
+    program = tmp_path / "systemctl"
+    program.write_text(SYSTEMCTL.format(folder=tmp_path))
+    program.chmod(0o755)
+
+    def act(*units: dict[str, Any], states: str, check: bool = False) -> dict[str, Any]:
+        (tmp_path / "state").write_text(states)
+        (tmp_path / "told").write_text("")
+        arguments = {"units": list(units), "_ansible_check_mode": check, "_ansible_remote_tmp": str(tmp_path)}
+        program = (
+            "import sys, runpy; from ansible.module_utils.testing import patch_module_args; import json\n"
+            "arguments = json.load(sys.stdin)\n"
+            f"with patch_module_args(arguments): runpy.run_path({str(MODULE)!r}, run_name='__main__')"
+        )
+        answer = subprocess.run(
+            [sys.executable, "-c", program],
+            input=json.dumps(arguments),
+            env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert answer.stdout, answer.stderr
+        result: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])
+        return result | {"told": (tmp_path / "told").read_text().splitlines()}
+
+    return act
+
+
+def test_a_unit_that_is_as_it_should_be_is_left_alone(run: Run, tmp_path: Path) -> None:
+    old = tmp_path / "old.conf"
+    old.touch()
+    os.utime(old, (time.time() - 3600,) * 2)
+    result = run({"name": "one", "files": [str(old), str(tmp_path / "missing")]}, states=state())
+    assert (result["changed"], result["told"]) == (False, [])
+
+
+@pytest.mark.parametrize(("newer", "verb"), [("restart", "restart"), ("reload", "reload-or-restart")])
+def test_a_newer_file_restarts_or_reloads_also_when_an_earlier_run_wrote_it(
+    run: Run, tmp_path: Path, newer: str, verb: str
+) -> None:
+    config = tmp_path / "new.conf"
+    config.touch()
+    unit = {"name": "one", "files": [str(config)], "newer": newer}
+    assert run(unit, states=state())["told"] == [f"{verb} one"]
+
+
+def test_a_new_unit_is_read_enabled_and_started(run: Run) -> None:
+    new = state(active="inactive", enabled="", load="not-found")
+    told = ["daemon-reload", "enable one", "start one"]
+    assert run({"name": "one"}, states=new)["told"] == told
+    foreseen = run({"name": "one"}, states=new, check=True)
+    assert (foreseen["changed"], foreseen["told"]) == (True, [])
+    assert foreseen["actions"] == [f"systemctl {call}" for call in told]
+
+
+def test_who_is_started_by_somebody_else_is_only_enabled(run: Run, tmp_path: Path) -> None:
+    config = tmp_path / "new.conf"
+    config.touch()
+    unit = {"name": "one", "files": [str(config)], "started": False}
+    assert run(unit, states=state(active="inactive", enabled="disabled"))["told"] == ["enable one"]
+    assert run(unit, states=state(active="activating"))["told"] == ["restart one"], "it is tried again and again"
+
+
+def test_several_units_are_asked_about_at_once_and_read_anew_once(run: Run) -> None:
+    states = state(reload="yes") + "\n" + state(reload="yes", active="failed")
+    assert run({"name": "one"}, {"name": "two"}, states=states)["told"] == ["daemon-reload", "start two"]
+
+
+def test_what_systemctl_refuses_is_told_with_its_words(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "refuses").touch()
+    result = run({"name": "one"}, states=state())
+    assert result["failed"] is True
+    assert "Job for one failed." in result["msg"]
