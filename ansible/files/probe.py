@@ -1,7 +1,7 @@
 """Asks one host, in one round trip and without changing it, for everything that preflight judges and the roles need.
 
 Runs on the host with its own Python and standard library only. Takes one argument, JSON: paths (to measure), packages,
-address (of this host), mirror_url, floating ([[address, port], ...]). Prints one JSON object.
+address (of this host), mirror_url, ctr (containerd's command), floating ([[address, port], ...]). Prints one JSON object.
 """
 
 import concurrent.futures
@@ -127,6 +127,7 @@ def main():
                     "addresses": sorted(held),
                     "missing_packages": missing(asked["packages"]),
                     "mirror": of_mirror.result(),
+                    "images": run(asked["ctr"], "--namespace", "k8s.io", "images", "list", "--quiet").split(),
                     "floating": [address for address, future in of_floating.items() if future.result()],
                     "time": time.time(),
                 }

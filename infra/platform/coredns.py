@@ -84,16 +84,18 @@ class CoreDns(pulumi.ComponentResource):
             spec={"max_unavailable": 1, "selector": {"match_labels": LABELS}},
             opts=child,
         )
+        replicas = min(2, len(cluster.workers))
+        spread = pods.apart(APP, replicas=replicas, hosts=len(cluster.workers))
         self.deployment = apps.v1.Deployment(
             APP,
             metadata=_metadata(APP),
             spec={
-                "replicas": min(2, len(cluster.workers)),
+                "replicas": replicas,
                 "selector": {"match_labels": LABELS},
                 "strategy": {"rolling_update": {"max_surge": 1, "max_unavailable": 0}},
                 "template": {
                     "metadata": {"labels": pods.selector(APP) | LABELS},
-                    "spec": _pod(pods.image(index.artifact("coredns-image")), corefile.metadata["name"]),
+                    "spec": _pod(pods.image(index.artifact("coredns-image")), corefile.metadata["name"], spread),
                 },
             },
             opts=pulumi.ResourceOptions(parent=self, depends_on=[account, access]),
@@ -126,7 +128,9 @@ def _access(opts: pulumi.ResourceOptions) -> rbac.v1.ClusterRoleBinding:
     )
 
 
-def _pod(image: str, corefile: pulumi.Input[str]) -> core.v1.PodSpecArgsDict:
+def _pod(
+    image: str, corefile: pulumi.Input[str], spread: list[core.v1.TopologySpreadConstraintArgsDict]
+) -> core.v1.PodSpecArgsDict:
     security = pods.unprivileged(USER)
     # Names are asked for on port 53, which only root may listen on unless the pod's own kernel setting allows it.
     security["sysctls"] = [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]
@@ -135,7 +139,7 @@ def _pod(image: str, corefile: pulumi.Input[str]) -> core.v1.PodSpecArgsDict:
         "priority_class_name": "system-cluster-critical",
         "dns_policy": "Default",
         "security_context": security,
-        "topology_spread_constraints": pods.apart(APP),
+        "topology_spread_constraints": spread,
         "tolerations": [
             {"key": "CriticalAddonsOnly", "operator": "Exists"},
             {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule", "operator": "Exists"},

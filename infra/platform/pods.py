@@ -87,12 +87,12 @@ def amounts(resources: Resources) -> core.v1.ResourceRequirementsArgsDict:
     return {"requests": resources.requests.model_dump(), "limits": resources.limits.model_dump()}
 
 
-def apart(app: str) -> list[core.v1.TopologySpreadConstraintArgsDict]:
-    """Puts each of a Deployment's pods on a host of its own.
+def apart(app: str, *, replicas: int, hosts: int) -> list[core.v1.TopologySpreadConstraintArgsDict]:
+    """Spreads a Deployment's replicas over the hosts that take any pod; where those are enough, each has its own.
 
     Each rollout is spread by itself: a new pod may start beside an old one, so that a rollout needs no spare host.
-    Hosts that are dead or still booting count: a pod waits for one of them rather than join its like on the last host,
-    where it would stay, and go down with it. There are as many hosts as replicas, by the environment's rules.
+    Where hosts are enough, dead or booting ones count: a pod waits for one of them rather than join its like on the
+    last host, where it would stay, and go down with it. Where they are not, only those count that a pod may start on.
     """
     return [
         {
@@ -102,7 +102,7 @@ def apart(app: str) -> list[core.v1.TopologySpreadConstraintArgsDict]:
             "label_selector": {"match_labels": selector(app)},
             "match_label_keys": ["pod-template-hash"],
             "node_affinity_policy": "Honor",
-            "node_taints_policy": "Ignore",
+            "node_taints_policy": "Ignore" if hosts >= replicas else "Honor",
         }
     ]
 

@@ -26,11 +26,15 @@ LIVE_PATH: Final = "/v2/health/live"
 
 @dataclass(frozen=True, kw_only=True)
 class InferenceArgs:
-    """`ingress`: the ranges that the site's load balancers send from; `patience_s`: longest wait for a first model."""
+    """`ingress`: the ranges that the site's load balancers send from; `hosts`: how many can take a replica.
+
+    `patience_s`: longest wait for a first model.
+    """
 
     settings: Settings
     image: Artifact
     ingress: Sequence[IPv4Network]
+    hosts: int
     store: ModelStore
     patience_s: int
 
@@ -114,7 +118,7 @@ def _pod(args: InferenceArgs) -> core.v1.PodSpecArgsDict:
         "automount_service_account_token": False,
         "enable_service_links": False,
         "security_context": pods.unprivileged(),
-        "topology_spread_constraints": pods.apart(APP),
+        "topology_spread_constraints": pods.apart(APP, replicas=args.settings.replicas, hosts=args.hosts),
         "termination_grace_period_seconds": 30,
         "containers": [_container(args)],
         "volumes": [*args.store.volumes(), pods.scratch("tmp", "64Mi")],

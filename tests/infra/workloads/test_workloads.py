@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from infra import naming
 from infra.environment import Environment
-from infra.platform import Platform, PlatformArgs, cilium, cluster
+from infra.platform import Platform, PlatformArgs, cilium, cluster, pods
 from infra.platform.credentials import Keys
 from infra.workloads import Copies, Workloads, WorkloadsArgs, model_store
 from infra.workloads.model_store import ModelStore
@@ -110,6 +111,21 @@ def test_inference_is_on_different_hosts_and_stays_while_it_is_replaced(resource
     assert spread["whenUnsatisfiable"] == "DoNotSchedule"
     assert spread["matchLabelKeys"] == ["pod-template-hash"], "a rollout would need as many spare hosts as replicas"
     assert recording.the(resources, "PodDisruptionBudget", "inference").inputs["spec"]["maxUnavailable"] == 1
+
+
+def test_replicas_wait_for_a_host_of_their_own_only_where_there_are_enough(resources: list[Resource]) -> None:
+    spread = recording.the(resources, "Deployment", "inference").inputs["spec"]["template"]["spec"]
+    assert spread["topologySpreadConstraints"][0]["nodeTaintsPolicy"] == "Ignore", "else two faults bring them together"
+    (fewer,) = pods.apart("inference", replicas=2, hosts=1)
+    assert fewer["node_taints_policy"] == "Honor", "else the second would wait for a host that takes no pod"
+
+
+def test_load_balancers_can_name_each_pod(resources: list[Resource]) -> None:
+    service = recording.the(resources, "Service", "inference-pods").inputs
+    assert service["spec"]["clusterIP"] == "None"
+    name, port = naming.INGRESS_PODS_NAME.split(":")
+    assert name.startswith(f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc.")
+    assert service["spec"]["ports"][0]["port"] == int(port)
 
 
 def test_inference_is_probed_at_the_path_that_the_load_balancers_ask(resources: list[Resource]) -> None:
