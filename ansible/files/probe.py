@@ -1,7 +1,8 @@
 """Asks one host, in one round trip and without changing it, for everything that preflight judges and the roles need.
 
 Runs on the host with its own Python and standard library only. Takes one argument, JSON: paths (to measure), packages,
-address (of this host), mirror_url, ctr (containerd's command), floating ([[address, port], ...]). Prints one JSON object.
+address (of this host), mirror_url, ctr (containerd's command), floating ([[address, port], ...]). Prints one JSON
+object.
 """
 
 import concurrent.futures

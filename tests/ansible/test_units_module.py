@@ -93,11 +93,13 @@ def test_a_new_unit_is_read_enabled_and_started(run: Run) -> None:
     assert foreseen["actions"] == [f"systemctl {call}" for call in told]
 
 
-def test_who_is_started_by_somebody_else_is_only_enabled(run: Run, tmp_path: Path) -> None:
+def test_a_unit_is_not_started_without_what_it_needs(run: Run, tmp_path: Path) -> None:
     config = tmp_path / "new.conf"
+    unit = {"name": "one", "files": [str(config)], "needs": str(config)}
+    stopped = state(active="inactive", enabled="disabled")
+    assert run(unit, states=stopped)["told"] == ["enable one"]
     config.touch()
-    unit = {"name": "one", "files": [str(config)], "started": False}
-    assert run(unit, states=state(active="inactive", enabled="disabled"))["told"] == ["enable one"]
+    assert run(unit, states=stopped)["told"] == ["enable one", "start one"], "a machine made anew on its disks"
     assert run(unit, states=state(active="activating"))["told"] == ["restart one"], "it is tried again and again"
 
 

@@ -28,7 +28,7 @@ options:
       name: {description: Name of the unit., type: str, required: true}
       files: {description: Paths of what the unit reads when it starts., type: list, elements: path, default: []}
       newer: {description: What a newer file asks for., type: str, choices: [restart, reload], default: restart}
-      started: {description: Whether a unit that does not run is started., type: bool, default: true}
+      needs: {description: "Path without which the unit is not started, only enabled.", type: path}
 author: Isthmus
 """
 
@@ -65,7 +65,7 @@ class Unit:
     name: str
     files: tuple[pathlib.Path, ...]
     newer: str
-    started: bool
+    needs: pathlib.Path | None
     state: dict[str, str]
 
     @property
@@ -83,7 +83,7 @@ class Unit:
     def verb(self) -> str | None:
         """What systemctl is to do."""
         if not self.runs:
-            return "start" if self.started else None
+            return "start" if self.needs is None or self.needs.exists() else None
         return NEWER[self.newer] if self.stale else None
 
 
@@ -114,7 +114,7 @@ def ask(wanted: list[dict[str, Any]]) -> list[Unit]:
             name=unit["name"],
             files=tuple(pathlib.Path(file) for file in unit["files"]),
             newer=unit["newer"],
-            started=unit["started"],
+            needs=pathlib.Path(unit["needs"]) if unit["needs"] else None,
             state=state,
         )
         for unit, state in zip(wanted, states, strict=True)
@@ -141,7 +141,7 @@ def main() -> None:
         "name": {"type": "str", "required": True},
         "files": {"type": "list", "elements": "path", "default": []},
         "newer": {"type": "str", "choices": list(NEWER), "default": "restart"},
-        "started": {"type": "bool", "default": True},
+        "needs": {"type": "path"},
     }
     module = AnsibleModule(
         argument_spec={"units": {"type": "list", "elements": "dict", "required": True, "options": options}},
