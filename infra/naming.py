@@ -33,12 +33,13 @@ POD_IMAGES: Final = {"onprem": (*_EVERYWHERE, "garage"), "cloud": (*_EVERYWHERE,
 has to move then starts at once. Training is not among them: it is large, and runs on one host."""
 
 INGRESS_NODE_PORT: Final = 30080
-"""NodePort of the inference service, to which the load balancers send what reaches the ingress address."""
+"""NodePort of the inference service: where the load balancers send requests while they know no pod."""
 
 INGRESS_PODS: Final = "inference-pods"
 """The Service whose name in the cluster's DNS has the address of each pod that serves."""
 
 INGRESS_POD_PORT: Final = 8080
+"""Where each of those pods listens."""
 
 INGRESS_CHECK_PATH: Final = "/v2/health/ready"
 """Answers 200 where a model is served; the load balancers ask it."""
@@ -61,6 +62,8 @@ ALIAS: Final = "champion"
 OBJECT_STORE_NAMESPACE: Final = "object-store"
 WORKLOADS_NAMESPACE: Final = "workloads"
 INGRESS_PODS_NAME: Final = f"{INGRESS_PODS}.{WORKLOADS_NAMESPACE}.svc.cluster.local:{INGRESS_POD_PORT}"
+"""NAME:PORT by which the load balancers learn the pods, and to which they send what reaches the ingress address."""
+
 CREDENTIALS_SECRET: Final = "object-store-credentials"
 S3_ENDPOINT: Final = "http://garage.object-store.svc.cluster.local:3900"
 S3_REGION: Final = "garage"

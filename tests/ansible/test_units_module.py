@@ -30,7 +30,7 @@ def state(*, active: str = "active", enabled: str = "enabled", reload: str = "no
     """What systemctl prints of a unit that changed its state a minute ago."""
     then = time.strftime("%a %Y-%m-%d %H:%M:%S.000000 UTC", time.gmtime(time.time() - 60))
     return (
-        f"Id=one.service\nLoadState={load}\nActiveState={active}\nUnitFileState={enabled}\n"
+        f"LoadState={load}\nActiveState={active}\nUnitFileState={enabled}\n"
         f"NeedDaemonReload={reload}\nStateChangeTimestamp={then if load == 'loaded' else ''}\n"
     )
 

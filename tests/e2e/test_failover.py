@@ -68,7 +68,7 @@ def test_power_loss_of_the_ingress_holder_is_a_short_outage_and_its_return_none(
         # it must know the pods before it takes the address again, and it knows none before its network works
         until(240, lambda: holds(first, address), f"{first} did not take the address back")
         back = time.monotonic() - start
-        time.sleep(4)
+        time.sleep(4)  # the client goes on: a host that cannot serve would show only now
     print(
         f"{first} had the address again after {back:.0f} s; longest gap {client.longest:.2f} s; answers {client.codes}"
     )
@@ -81,7 +81,7 @@ def test_a_holder_whose_advert_was_late_is_found_again_by_all_neighbours(setting
     # the one that the ingress prefers, which takes it from any other a while after it came back
     first = settings.onprem.having("load_balancer")[1].name
     until(120, lambda: holds(first, address), f"{first} did not take the address back")
-    time.sleep(4)
+    time.sleep(4)  # its announcements, three in two seconds, must not mend what is broken below
     others = [host.name for host in settings.onprem.hosts if host.name != first]
     with Poller(url, interval=0.05) as client:
         for name in others:
@@ -93,7 +93,7 @@ def test_a_holder_whose_advert_was_late_is_found_again_by_all_neighbours(setting
         finally:
             machines.run(first, "systemctl", "kill", "--signal=CONT", "keepalived")
         until(20, lambda: not any(holds(name, address) for name in others), "two hosts hold the address")
-        time.sleep(4)
+        time.sleep(4)  # three announcements take two seconds; then neighbours must know better
     print(f"{first} was late for a while: longest gap in predictions {client.longest:.2f} s; answers {client.codes}")
     right = next(addressing.mac(host.address) for host in settings.onprem.hosts if host.name == first)
     seen = {name: machines.run(name, "ip", "neigh", "show", address) for name in others}

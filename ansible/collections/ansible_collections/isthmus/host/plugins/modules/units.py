@@ -49,7 +49,7 @@ actions:
   returned: always
 """
 
-PROPERTIES = ("Id", "LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload", "StateChangeTimestamp")
+PROPERTIES = ("LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload", "StateChangeTimestamp")
 NEWER = {"restart": "restart", "reload": "reload-or-restart"}
 TIME = "%a %Y-%m-%d %H:%M:%S.%f %Z"
 
