@@ -30,6 +30,11 @@ def ingress_url(network: SiteNetwork) -> str:
     return f"http://{network.ingress_address}{port}"
 
 
+def status_url(network: SiteNetwork, port: int) -> str:
+    """The page that shows the sites, as this site has it."""
+    return f"http://{network.ingress_address}:{port}"
+
+
 def mirror_url(network: SiteNetwork) -> str:
     """The site's registry."""
     return f"http://{network.mirror_address}:{MIRROR_PORT}"

@@ -1,8 +1,9 @@
 """The model of `environments/<env>.yaml`: the one reviewed file of an environment.
 
 `load` gives a frozen Environment or raises InvalidEnvironment, which lists every problem, each in one line that names
-the key, the rule and the fix. Rules within one key are here, rules between keys in environment_checks.py. No pulumi
-here: the file can be checked anywhere. Command: `python -m infra.environment schema | check FILE...`
+the key, the rule and the fix. Rules within one key are here and in environment_values.py, rules between keys in
+environment_checks.py. No pulumi here: the file can be checked anywhere. Command:
+`python -m infra.environment schema | check FILE...`
 """
 
 from __future__ import annotations
@@ -10,16 +11,35 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import re
 import sys
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import Field, ValidationError
 
-from infra import environment_checks, quantities, strict_yaml
+from infra import environment_checks, strict_yaml
+from infra.accelerators import Accelerator, AcceleratorRequest
+from infra.environment_values import (
+    AccountId,
+    AddonVersion,
+    Address,
+    DriverName,
+    EksVersion,
+    Email,
+    HostKey,
+    InstanceType,
+    Label,
+    Model,
+    Network,
+    Port,
+    Quantity,
+    Region,
+    Resources,
+    RoleArn,
+    Taint,
+    Version,
+)
 
 Role = Literal["control_plane", "worker", "load_balancer"]
 
@@ -32,89 +52,16 @@ class InvalidEnvironment(Exception):
         self.problems = problems
 
 
-def _address(value: Any) -> IPv4Address:
-    try:
-        return IPv4Address(value if isinstance(value, (str, IPv4Address)) else "")
-    except ValueError:
-        raise ValueError(f"{value!r} is not an IPv4 address; write one like 10.90.0.11") from None
-
-
-def _network(value: Any) -> IPv4Network:
-    try:
-        network = IPv4Network(value if isinstance(value, (str, IPv4Network)) else "", strict=False)
-    except ValueError:
-        raise ValueError(f"{value!r} is not an IPv4 network; write one like 10.90.0.0/24") from None
-    if str(network) != str(value):
-        raise ValueError(f"{value!r} names a host, not a network; write {network}")
-    return network
-
-
-def _version(value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"v1\.\d+\.\d+", value):
-        raise ValueError(f"{value!r} is not a whole version; write it like v1.37.2")
-    return value
-
-
-def _label(value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?", value):
-        raise ValueError(f"{value!r} is not a name; use at most 32 of a-z, 0-9 and -, from a letter on")
-    return value
-
-
-def _quantity(value: Any) -> str:
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if not isinstance(text, str):
-        raise ValueError(f"{value!r} is not a quantity; write it in quotes, cores like 500m, bytes like 512Mi")
-    quantities.parse(text)
-    return text
-
-
-def _taint(value: Any) -> str:
-    effects = "NoSchedule|PreferNoSchedule|NoExecute"
-    if not isinstance(value, str) or not re.fullmatch(rf"[\w./-]+(=[\w.-]*)?:({effects})", value):
-        raise ValueError(f"{value!r} is not a taint; write it like gpu=true:NoSchedule")
-    return value
-
-
-def _host_key(value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"(ssh-ed25519|ecdsa-\S+|ssh-rsa) [A-Za-z0-9+/=]+", value):
-        raise ValueError("this is not a host key; write type and key as `ssh-keyscan` prints them, without the host")
-    return value
-
-
-Address = Annotated[IPv4Address, BeforeValidator(_address)]
-Network = Annotated[IPv4Network, BeforeValidator(_network)]
-Version = Annotated[str, BeforeValidator(_version), Field(examples=["v1.37.2"])]
-Label = Annotated[str, BeforeValidator(_label)]
-Quantity = Annotated[str, BeforeValidator(_quantity), WithJsonSchema({"type": ["string", "integer"]})]
-Taint = Annotated[str, BeforeValidator(_taint)]
-HostKey = Annotated[str, BeforeValidator(_host_key)]
-InstanceType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$", examples=["m7i.xlarge"])]
-AddonVersion = Annotated[str, Field(pattern=r"^v\d+\.\d+\.\d+-eksbuild\.\d+$", examples=["v1.12.1-eksbuild.2"])]
-EksVersion = Annotated[str, Field(pattern=r"^1\.\d{2}$", examples=["1.34"])]
-Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", examples=["eu-central-1"])]
-AccountId = Annotated[str, Field(pattern=r"^\d{12}$")]
-RoleArn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$")]
-Email = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
-Port = Annotated[int, Field(ge=1, le=65535)]
-
-
-class _Model(BaseModel):
-    """Read-only, no unknown key, and no guessing: "2" is not 2."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Kubernetes(_Model):
+class Kubernetes(Model):
     version: Version = Field(description="Kubernetes version of every cluster; the one that mirror/catalog.yaml pins")
 
 
-class Cluster(_Model):
+class Cluster(Model):
     name: Label = Field(description="Cilium's name of the cluster; differs between meshed clusters")
     id: int = Field(ge=1, le=255, description="Cilium's number of the cluster; differs between meshed clusters")
 
 
-class SiteNetwork(_Model):
+class SiteNetwork(Model):
     cidr: Network = Field(description="range of the hosts")
     gateway: Address
     mirror_address: Address = Field(description="the site's registry, which serves images and files")
@@ -126,12 +73,12 @@ class SiteNetwork(_Model):
     service_cidr: Network = Field(description="range of the Services' cluster addresses")
 
 
-class Ssh(_Model):
+class Ssh(Model):
     user: str = Field(default="root", pattern=r"^[a-z_][a-z0-9_-]*$", description="who Ansible logs in as")
     port: Port = 22
 
 
-class Host(_Model):
+class Host(Model):
     name: Label
     address: Address
     roles: tuple[Role, ...] = Field(min_length=1, strict=False, description="what the host is")
@@ -140,7 +87,7 @@ class Host(_Model):
     host_key: HostKey | None = Field(default=None, description="the host's ssh key; a lab machine makes its own")
 
 
-class Onprem(_Model):
+class Onprem(Model):
     provisioner: Literal["lab", "hosts"] = Field(description="lab boots machines here; hosts are there already")
     reset_allowed: bool = Field(default=False, description="may `make down` wipe the hosts and their cluster")
     check_hosts: bool = Field(default=False, description="does every preview run Ansible's check mode on the hosts")
@@ -158,7 +105,7 @@ class Onprem(_Model):
         return tuple(host for host in self.having("worker") if not host.taints)
 
 
-class CloudNetwork(_Model):
+class CloudNetwork(Model):
     """Pods and Services have ranges of their own: Cilium's overlay carries them, so pods take no VPC addresses."""
 
     cidr: Network = Field(description="range of the VPC: nodes, load balancers, endpoints; /16 to /20")
@@ -169,7 +116,7 @@ class CloudNetwork(_Model):
     )
 
 
-class NodeGroup(_Model):
+class NodeGroup(Model):
     name: Label
     capacity: Literal["on_demand", "spot"]
     instance_types: tuple[InstanceType, ...] = Field(min_length=1, strict=False)
@@ -182,16 +129,19 @@ class NodeGroup(_Model):
     taints: tuple[Taint, ...] = Field(default=(), strict=False, description="Kubernetes node taints")
 
 
-class Addons(_Model):
+class Addons(Model):
     """EKS add-ons, each pinned; `aws eks describe-addon-versions` lists what there is."""
 
     coredns: AddonVersion
     aws_ebs_csi_driver: AddonVersion
+    aws_efs_csi_driver: AddonVersion | None = Field(
+        default=None, description="with it there is a file system too, for volumes that several nodes write to"
+    )
     eks_pod_identity_agent: AddonVersion
     metrics_server: AddonVersion
 
 
-class Link(_Model):
+class Link(Model):
     """The tunnels between the sites."""
 
     site_address: Address = Field(description="the site's public address, where its end of both tunnels is")
@@ -199,14 +149,14 @@ class Link(_Model):
     cloud_asn: int = Field(default=64512, ge=64512, le=65534, description="private number of the cloud's network")
 
 
-class Budget(_Model):
+class Budget(Model):
     monthly_usd: int = Field(ge=1, description="what the cloud half may cost a month")
     emails: tuple[Email, ...] = Field(
         min_length=1, strict=False, description="who hears of 80 % and of a forecast over"
     )
 
 
-class Cloud(_Model):
+class Cloud(Model):
     provisioner: Literal["aws", "lab"] = Field(description="aws is Amazon's; lab answers its API on this machine")
     account_id: AccountId = Field(description="the only AWS account that is touched")
     region: Region
@@ -228,50 +178,104 @@ class Cloud(_Model):
     deletable: bool = Field(default=False, description="may buckets with content, keys and the cluster be deleted")
 
 
-class Amounts(_Model):
-    cpu: Quantity
-    memory: Quantity
-
-
-class Resources(_Model):
-    """As Kubernetes means them; both are required, so that no workload is unbounded."""
-
-    requests: Amounts
-    limits: Amounts
-
-
-class ObjectStore(_Model):
+class ObjectStore(Model):
     replicas: int = Field(ge=1, le=7, description="one a worker; 1, or at least 3 to bear a loss")
     capacity: Quantity = Field(description="bytes of each replica")
     resources: Resources
 
 
-class Platform(_Model):
+class LabStorage(Model):
+    """The driver that comes with the lab: its machines share one folder of this machine."""
+
+    capacity: Quantity = Field(description="bytes of all volumes and snapshots of a site together")
+
+
+class Volumes(Model):
+    """A kind of volumes that a driver of the site makes."""
+
+    provisioner: DriverName = Field(description="the driver's name; `kubectl get csidrivers` lists those that run")
+    parameters: dict[str, str] = Field(default_factory=dict, description="what the driver asks of a storage class")
+    binds: Literal["immediately", "with_pod"] = Field(
+        default="with_pod", description="with_pod: a volume is made where its first pod is scheduled"
+    )
+    snapshots: bool = Field(default=False, description="can the driver make snapshots")
+    snapshot_parameters: dict[str, str] = Field(default_factory=dict, description="the same, of a snapshot class")
+
+
+class SiteStorage(Model):
+    """Storage that the site has, with a CSI driver that its owners run: NFS, Rook-Ceph, Longhorn, a vendor's."""
+
+    default: Volumes = Field(description="volumes that one host writes to at a time")
+    shared: Volumes | None = Field(default=None, description="volumes that several hosts write to at once")
+
+
+class Storage(Model):
+    """One of the two: which driver makes the volumes of the on-prem site."""
+
+    lab: LabStorage | None = Field(default=None, description="of a lab")
+    site: SiteStorage | None = Field(default=None, description="of real hosts")
+
+
+class Monitoring(Model):
+    """Prometheus, its rules and Alertmanager, on each site."""
+
+    replicas: int = Field(ge=1, le=3, description="of each, on hosts of their own; 2 bear the loss of one")
+    scrape_seconds: int = Field(default=30, ge=10, le=120, description="between two looks at everything")
+    capacity: Quantity = Field(description="bytes of each Prometheus; the oldest goes when it is full")
+    resources: Resources = Field(description="of each Prometheus")
+
+
+class Status(Model):
+    """A page that shows the sites at a glance, on each site; it shows alerts, so it needs monitoring."""
+
+    port: int = Field(default=8080, ge=1024, le=65535, description="where it is, at the site's ingress address")
+    refresh_seconds: int = Field(default=10, ge=5, le=300, description="between two looks at everything")
+
+
+class Platform(Model):
+    storage: Storage | None = Field(default=None, description="where volumes come from; without it there are none")
     object_store: ObjectStore
+    accelerators: tuple[Accelerator, ...] = Field(default=(), strict=False, description="devices that pods may ask for")
+    monitoring: Monitoring | None = Field(default=None, description="who watches the sites; without it nobody does")
+    status: Status | None = Field(default=None, description="the page that shows the sites; without it there is none")
 
 
-class Training(_Model):
+class Training(Model):
     site: Literal["onprem", "cloud"] = Field(default="onprem", description="where it runs; the other site gets a copy")
     threshold: float = Field(gt=0, lt=1, description="accuracy on held-out data that a served model needs, 0 to 1")
     seed: int = Field(ge=0, le=2**32 - 1)
     resources: Resources
+    accelerator: AcceleratorRequest | None = None
 
 
-class Inference(_Model):
+class Autoscaling(Model):
+    """CPU is an amount, not a share of the request: what is promised says little of what a replica does at its best."""
+
+    max_replicas: int = Field(ge=3, le=32, description="how many there are at most; `replicas` is then the least")
+    target_cpu: Quantity = Field(description="cores that each replica uses on average; above it there are more")
+    shrink_after_seconds: int = Field(
+        default=300, ge=60, le=3600, description="for how long fewer must have been enough before there are fewer"
+    )
+
+
+class Inference(Model):
     model: Label = Field(description="the model that is trained and served")
     replicas: int = Field(
         ge=2, le=32, description="each on a worker of its own; 2 or more, so that one may be lost; at most 32"
+    )
+    autoscaling: Autoscaling | None = Field(
+        default=None, description="more replicas under load; without it, `replicas`"
     )
     poll_seconds: int = Field(default=5, ge=1, le=300, description="how soon a newly promoted model is noticed")
     resources: Resources
 
 
-class Workloads(_Model):
+class Workloads(Model):
     training: Training
     inference: Inference
 
 
-class State(_Model):
+class State(Model):
     """Where the engine keeps what it knows; both are made by the first `make up`. It needs credentials of AWS."""
 
     bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", description="S3 bucket, versioned and encrypted")
@@ -279,7 +283,7 @@ class State(_Model):
     key_alias: str = Field(pattern=r"^alias/[a-zA-Z0-9/_-]+$", description="KMS key of the secrets in the state")
 
 
-class Environment(_Model):
+class Environment(Model):
     name: Label = Field(description="also the file's name and the Pulumi stack's")
     state: State | None = Field(default=None, description="the engine's state; without it a folder of this checkout")
     kubernetes: Kubernetes

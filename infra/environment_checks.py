@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from infra import quantities
+from infra import accelerator_checks, naming, quantities
 from infra.paths import ROOT
 
 if TYPE_CHECKING:
@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
 CATALOG = ROOT / "mirror" / "catalog.yaml"
 
-HOST_PORTS = {6443: "the API server", 2379: "etcd", 2380: "etcd", 10250: "the kubelet"}
+HOST_PORTS = {
+    6443: "the API server",
+    2379: "etcd",
+    2380: "etcd",
+    10250: "the kubelet",
+    9100: "the node exporter",
+    8404: "the load balancer's health",
+    8405: "the load balancer's metrics",
+}
 """Ports that a host uses itself, so that no load balancer on it can have them."""
 
 NODE_PORTS = range(30000, 32768)
@@ -155,10 +163,13 @@ def _capacity(environment: Environment) -> Iterator[str]:
     store, inference = environment.platform.object_store, environment.workloads.inference
     if store.replicas == 2:
         yield "platform.object_store.replicas: 2 keep no majority when one is lost; use 3, or 1 where a loss is borne"
-    for key, replicas in (
+    wanted = [
         ("platform.object_store.replicas", store.replicas),
         ("workloads.inference.replicas", inference.replicas),
-    ):
+    ]
+    if monitoring := environment.platform.monitoring:
+        wanted.append(("platform.monitoring.replicas", monitoring.replicas))
+    for key, replicas in wanted:
         if replicas > workers:
             yield (
                 f"{key}: {replicas} replicas need as many hosts, but onprem.hosts has {workers} with the role worker "
@@ -172,6 +183,8 @@ def _resources(environment: Environment) -> Iterator[str]:
         "workloads.training": environment.workloads.training.resources,
         "workloads.inference": environment.workloads.inference.resources,
     }
+    if monitoring := environment.platform.monitoring:
+        bounded["platform.monitoring"] = monitoring.resources
     for key, resources in bounded.items():
         for unit in ("cpu", "memory"):
             request, limit = getattr(resources.requests, unit), getattr(resources.limits, unit)
@@ -180,6 +193,24 @@ def _resources(environment: Environment) -> Iterator[str]:
                     f"{key}.resources.requests.{unit}: {request} is more than the limit {limit}; "
                     "lower the request or raise the limit"
                 )
+
+
+def _autoscaling(environment: Environment) -> Iterator[str]:
+    inference = environment.workloads.inference
+    if (autoscaling := inference.autoscaling) is None:
+        return
+    key = "workloads.inference.autoscaling"
+    if autoscaling.max_replicas <= inference.replicas:
+        yield (
+            f"{key}.max_replicas: {autoscaling.max_replicas} is not more than replicas {inference.replicas}, which is "
+            "the least; raise it, or leave autoscaling out for a fixed number"
+        )
+    target, limit = autoscaling.target_cpu, inference.resources.limits.cpu
+    if not 0 < quantities.parse(target) < quantities.parse(limit):
+        yield (
+            f"{key}.target_cpu: {target} is not between 0 and the limit {limit}, so that no replica would reach it; "
+            "about half of the limit leaves room for the time that a new replica takes"
+        )
 
 
 def _cloud_site(environment: Environment) -> Iterator[str]:
@@ -253,6 +284,55 @@ def _lab_cloud(environment: Environment) -> Iterator[str]:
             yield f"{key}.name: the machine {longest} would have more than 32 characters; shorten it"
 
 
+SMALLEST_POOL = "1Gi"
+"""Below this the pool's file system has more bookkeeping than data."""
+
+
+def _storage(environment: Environment) -> Iterator[str]:
+    if (storage := environment.platform.storage) is None:
+        return
+    wanted, other = ("lab", "site") if environment.onprem.provisioner == "lab" else ("site", "lab")
+    if getattr(storage, wanted) is None or getattr(storage, other) is not None:
+        yield (
+            f"platform.storage: onprem.provisioner {environment.onprem.provisioner} goes with the key {wanted} alone; "
+            "the lab brings its own driver, on real hosts their owners run one"
+        )
+    if storage.lab and quantities.parse(storage.lab.capacity) < quantities.parse(SMALLEST_POOL):
+        yield f"platform.storage.lab.capacity: {storage.lab.capacity} is too little; give {SMALLEST_POOL} or more"
+    for key in ("default", "shared"):
+        volumes = getattr(storage.site, key, None)
+        if volumes and volumes.snapshot_parameters and not volumes.snapshots:
+            yield (
+                f"platform.storage.site.{key}.snapshot_parameters: there are some, but snapshots is false; "
+                "remove them or set snapshots to true"
+            )
+
+
+SMALLEST_HISTORY = "1Gi"
+"""Below this Prometheus' log of what it has just read is most of what it keeps."""
+
+
+def _monitoring(environment: Environment) -> Iterator[str]:
+    if (monitoring := environment.platform.monitoring) is None:
+        return
+    if quantities.parse(monitoring.capacity) < quantities.parse(SMALLEST_HISTORY):
+        yield f"platform.monitoring.capacity: {monitoring.capacity} is too little; give {SMALLEST_HISTORY} or more"
+
+
+def _status(environment: Environment) -> Iterator[str]:
+    if (status := environment.platform.status) is None:
+        return
+    if environment.platform.monitoring is None:
+        yield "platform.status: it shows alerts, but nobody watches the sites; add the key platform.monitoring"
+    onprem = environment.onprem
+    taken = {onprem.ssh.port: "sshd", **HOST_PORTS, naming.OBJECT_STORE.port: "the object store"}
+    taken |= {onprem.network.api_port: "the API's address", onprem.network.ingress_port: "the workloads"}
+    if user := taken.get(status.port):
+        yield f"platform.status.port: {status.port} is taken on the hosts by {user}; choose another, like 8081"
+    if status.port in NODE_PORTS:
+        yield f"platform.status.port: {status.port} is in Kubernetes' NodePort range 30000-32767; choose one outside it"
+
+
 Check = Callable[["Environment"], Iterator[str]]
 
 CHECKS: tuple[Check, ...] = (
@@ -265,10 +345,18 @@ CHECKS: tuple[Check, ...] = (
     _provisioner,
     _capacity,
     _resources,
+    _autoscaling,
     _cloud_site,
     _node_groups,
     _training_site,
     _lab_cloud,
+    accelerator_checks.names,
+    accelerator_checks.where_they_are,
+    accelerator_checks.settings,
+    accelerator_checks.training,
+    _storage,
+    _monitoring,
+    _status,
 )
 
 

@@ -17,14 +17,16 @@ from infra.environment import Host, Onprem, Role
 CONTROL_PLANE_TAINT = "node-role.kubernetes.io/control-plane:NoSchedule"
 
 
-def inventory(onprem: Onprem, host_keys: Mapping[str, Any]) -> dict[str, Any]:
+def inventory(onprem: Onprem, host_keys: Mapping[str, Any], nvidia_hosts: Sequence[str] = ()) -> dict[str, Any]:
     """The inventory in Ansible's own structure; every group exists, even when it is empty.
 
     `host_keys`: host name -> ssh host key, which may still be an Output: only that value is then unknown in a preview.
+    `nvidia_hosts`: the group nvidia, of which role `nvidia` takes care.
     """
     groups: dict[str, Any] = {
         role: {"hosts": {host.name: {} for host in onprem.having(role)}} for role in get_args(Role)
     }
+    groups["nvidia"] = {"hosts": {name: {} for name in nvidia_hosts}}
     hosts = {host.name: _host(host, onprem, host_keys[host.name]) for host in onprem.hosts}
     return {"all": {"hosts": hosts, "children": groups}}
 

@@ -8,7 +8,7 @@ from typing import Final
 LABELS: Final = {"app.kubernetes.io/managed-by": "isthmus"}
 """On every Kubernetes object of the program; selectors use app.kubernetes.io/name."""
 
-REGISTRIES: Final = ("registry.k8s.io", "quay.io", "docker.io", "registry.isthmus.internal")
+REGISTRIES: Final = ("registry.k8s.io", "quay.io", "docker.io", "nvcr.io", "registry.isthmus.internal")
 """Registries whose images nodes take from the site's mirror, under their canonical names."""
 
 MIRROR_PORT: Final = 5000
@@ -26,7 +26,7 @@ KUBEADM_IMAGES: Final = (
 )
 """Images that every host pulls before kubeadm runs, by tag, because kubeadm's manifests name them so."""
 
-_EVERYWHERE: Final = ("cilium", "cilium-operator", "coredns-image", "inference")
+_EVERYWHERE: Final = ("cilium", "cilium-operator", "coredns-image", "metrics-server", "inference")
 
 POD_IMAGES: Final = {"onprem": (*_EVERYWHERE, "garage"), "cloud": (*_EVERYWHERE, "replication")}
 """Images that every host of a site pulls once it is a member, by digest, because our manifests name them so: a pod that
@@ -40,6 +40,9 @@ INGRESS_PODS: Final = "inference-pods"
 
 INGRESS_POD_PORT: Final = 8080
 """Where each of those pods listens."""
+
+LOAD_BALANCER_METRICS_PORT: Final = 8405
+"""Where, at its host's own address, each load balancer tells Prometheus of itself."""
 
 INGRESS_CHECK_PATH: Final = "/v2/health/ready"
 """Answers 200 where a model is served; the load balancers ask it."""
@@ -57,10 +60,17 @@ class TcpService:
 OBJECT_STORE: Final = TcpService(name="object-store", port=3900, node_port=30390)
 """The on-prem object store, for the site at the other end of the link."""
 
+
+def status_page(port: int) -> TcpService:
+    """The page that shows the sites, for people and for the other site's page."""
+    return TcpService(name=STATUS, port=port, node_port=30808)
+
+
 ALIAS: Final = "champion"
 
 OBJECT_STORE_NAMESPACE: Final = "object-store"
 WORKLOADS_NAMESPACE: Final = "workloads"
+STATUS_NAMESPACE: Final = "status"
 INGRESS_PODS_NAME: Final = f"{INGRESS_PODS}.{WORKLOADS_NAMESPACE}.svc.cluster.local:{INGRESS_POD_PORT}"
 """NAME:PORT by which the load balancers learn the pods, and to which they send what reaches the ingress address."""
 
@@ -81,6 +91,23 @@ MACHINE_DISKS: Final = (
 )
 """What of a lab machine is a disk of its own: it outlives the machine, so that one made anew is the same cluster's
 member, and it holds what overlay cannot carry."""
+
+LAB_NAS: Final = "/srv/nas"
+"""Where each lab machine of a site sees the folder that the site's volumes are in."""
+
+LAB_STORAGE: Final = ("lab-csi", "csi-provisioner", "csi-resizer", "csi-snapshotter")
+"""Images of the lab's storage: its driver, and upstream's controllers beside it."""
+SNAPSHOTS: Final = ("snapshot-controller", "snapshot-crds")
+"""What binds snapshots, whichever driver makes them: an image, and the kinds of objects."""
+MONITORING: Final = ("prometheus", "alertmanager", "node-exporter", "kube-state-metrics")
+"""Images of monitoring."""
+STATUS: Final = "status"
+"""The image, and the app, of the page that shows the sites."""
+STORAGE_NAMESPACE: Final = "storage"
+STORAGE_CLASS: Final = "isthmus"
+"""The default class of every site: a volume that one host writes to at a time."""
+SHARED_CLASS: Final = "isthmus-shared"
+"""A volume that pods on several hosts write to at once."""
 
 
 def disk_folder(mount_point: str) -> str:

@@ -78,11 +78,13 @@ class Machine(pulumi.CustomResource):
         environment: pulumi.Input[str],
         mac: pulumi.Input[str] | None = None,
         uplinks: pulumi.Input[Mapping[str, pulumi.Input[str]]] | None = None,
+        shared: pulumi.Input[Mapping[str, pulumi.Input[str]]] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """`disks` maps a mount point in the machine to a folder of the host, which the machine's end removes.
 
-        `uplinks` maps other networks to the machine's addresses there.
+        `shared` maps one to a folder of several machines, which stays. `uplinks` maps other networks to the machine's
+        addresses there.
         """
         inputs = {
             "hostname": hostname,
@@ -94,6 +96,7 @@ class Machine(pulumi.CustomResource):
             "image_digest": image_digest,
             "authorized_key": authorized_key,
             "disks": disks,
+            "shared": shared,
             "checkout": checkout,
             "environment": environment,
         }
@@ -157,6 +160,26 @@ class RandomSecret(pulumi.CustomResource):
         """`bytes` of randomness, so twice as many digits, after `prefix`; new `keepers` give a new value."""
         inputs = {"bytes": bytes, "prefix": prefix, "keepers": keepers or {}}
         super().__init__("isthmus:secret:RandomSecret", resource_name, {**inputs, "value": None}, opts)
+
+
+class Certificate(pulumi.CustomResource):
+    """A server's key and the certificate that it signed itself; made anew a year before it ends."""
+
+    certificate: pulumi.Output[str]
+    private_key: pulumi.Output[str]
+
+    def __init__(
+        self,
+        resource_name: str,
+        *,
+        names: pulumi.Input[Sequence[str]],
+        days: pulumi.Input[int] = 3650,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """`names`: the server's DNS names. `certificate` and `private_key` (secret) are PEM."""
+        inputs = {"names": names, "days": days}
+        outputs = {"certificate": None, "private_key": None, "not_after": None}
+        super().__init__("isthmus:secret:Certificate", resource_name, {**inputs, **outputs}, opts)
 
 
 class Playbook(pulumi.CustomResource):

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from infra import addressing, naming
+from infra import addressing, naming, nodes
 from infra.artifacts import Index
 from infra.cloud import lab_site
+from infra.environment import Cluster as Identity
 from infra.environment import Environment
-from infra.environment import Onprem as Hosts
+from infra.naming import TcpService
 from infra.onprem import Site, SiteArgs
-from infra.platform import Platform, PlatformArgs, cluster, policies
+from infra.platform import Platform, PlatformArgs, Shown, cluster, policies
 from infra.platform.credentials import Keys
+from infra.platform.csi import classes
 from infra.workloads import Copies, Workloads, WorkloadsArgs, model_store
 from infra.workloads.model_store import ModelStore
 
@@ -40,19 +42,26 @@ def onprem(env: Environment, index: Index) -> Onprem:
             site=env.onprem,
             kubernetes_version=env.kubernetes.version,
             index=index,
-            tcp_services=[naming.OBJECT_STORE] if env.cloud else [],
+            tcp_services=[*([naming.OBJECT_STORE] if env.cloud else []), *_page(env)],
             linked=bool(env.cloud),
+            nvidia_hosts=nodes.nvidia_hosts(env),
         ),
     )
-    inside = _inside("onprem", site, env.onprem, None)
+    inside = _inside("onprem", site.kubeconfig, env.onprem.cluster, gone_with=site.cluster.playbook)
+    in_lab = lab_site.site(env.cloud) if env.cloud and env.cloud.provisioner == "lab" else None
     platform = Platform(
         "platform",
         PlatformArgs(
             cluster=cluster.of_hosts(env.onprem, linked=bool(env.cloud)),
             kubernetes_version=env.kubernetes.version,
+            storage=env.platform.storage,
             object_store=env.platform.object_store,
             index=index,
             published=bool(env.cloud),
+            accelerators=nodes.offers(env, "onprem"),
+            monitoring=env.platform.monitoring,
+            # At Amazon no platform is made yet, so that there is no page either.
+            status=_shown(env, in_lab.network.ingress_address if in_lab else None),
         ),
         inside,
     )
@@ -87,9 +96,15 @@ def cloud(env: Environment, index: Index, other: Onprem) -> None:
     if settings.provisioner == "aws":
         half = Cloud("cloud", CloudArgs(environment=env))
         SiteLink("link", SiteLinkArgs(environment=env, site=other.site, tunnels=half.link.tunnels))
+        inside = _inside("cloud", half.kubeconfig, settings.cluster, gone_with=half.cluster, parent=half)
+        # After the add-ons that make the volumes.
+        classes.create(
+            classes.of_eks(half.data_key, half.file_system.id if half.file_system else None),
+            opts=pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=half.addons)),
+        )
         pulumi.export("cloud_kubeconfig", half.kubeconfig)
         return
-    lab = Lab("cloud-lab", LabArgs(environment=env, index=index))
+    lab = Lab("cloud-lab", LabArgs(environment=env, index=index, tcp_services=_page(env)))
     half = Cloud("cloud", CloudArgs(environment=env, endpoint=lab.endpoint, kubeconfig=lab.site.kubeconfig))
     assert lab.site.network is not None
     end = LabEnd("link-end", LabEndArgs(environment=env.name, cloud=settings, network=lab.site.network, index=index))
@@ -99,14 +114,20 @@ def cloud(env: Environment, index: Index, other: Onprem) -> None:
     )
     hosts = lab_site.site(settings)
     # Inside the component of the cloud half, which tells these resources from the on-prem ones of the same names.
-    inside = _inside("cloud", lab.site, hosts, half)
+    gone_with = lab.site.cluster.playbook
+    inside = _inside("cloud", lab.site.kubeconfig, hosts.cluster, gone_with=gone_with, parent=half)
     platform = Platform(
         "platform",
         PlatformArgs(
             cluster=cluster.of_hosts(hosts),
             kubernetes_version=env.kubernetes.version,
+            # Where Amazon has its disks, a lab has the driver that comes with it.
+            storage=env.platform.storage,
             object_store=None,
             index=index,
+            accelerators=nodes.offers(env, "cloud"),
+            monitoring=env.platform.monitoring,
+            status=_shown(env, env.onprem.network.ingress_address),
         ),
         inside,
     )
@@ -138,16 +159,33 @@ def cloud(env: Environment, index: Index, other: Onprem) -> None:
     pulumi.export("cloud_kubeconfig", half.kubeconfig)
 
 
-def _inside(name: str, site: Site, hosts: Hosts, parent: pulumi.Resource | None) -> pulumi.ResourceOptions:
-    """Options of what is in the site's cluster. Nothing there is deleted one by one when the cluster itself is."""
-    playbook = site.cluster.playbook
+def _page(env: Environment) -> list[TcpService]:
+    """The status page at a site's ingress address, if the environment has one."""
+    return [naming.status_page(env.platform.status.port)] if env.platform.status else []
+
+
+def _shown(env: Environment, peer: IPv4Address | None) -> Shown | None:
+    """What a site's status page shows; `peer` is the other site's ingress address."""
+    settings = env.platform.status
+    return Shown(settings=settings, model=env.workloads.inference.model, peer=peer) if settings else None
+
+
+def _inside(
+    name: str,
+    kubeconfig: pulumi.Input[str],
+    identity: Identity,
+    *,
+    gone_with: pulumi.Resource,
+    parent: pulumi.Resource | None = None,
+) -> pulumi.ResourceOptions:
+    """Options of what is in a site's cluster. Nothing there is deleted one by one when the cluster itself is."""
     provider = kubernetes.Provider(
         name,
-        kubeconfig=site.kubeconfig,
+        kubeconfig=kubeconfig,
         # A renewed certificate in the kubeconfig is not another cluster.
-        cluster_identifier=hosts.cluster.name,
+        cluster_identifier=identity.name,
         # What an interrupted run made before the engine heard of it is taken over, not refused.
         upsert_existing_objects=True,
-        opts=pulumi.ResourceOptions(parent=parent, deleted_with=playbook),
+        opts=pulumi.ResourceOptions(parent=parent, deleted_with=gone_with),
     )
-    return pulumi.ResourceOptions(parent=parent, providers=[provider], deleted_with=playbook)
+    return pulumi.ResourceOptions(parent=parent, providers=[provider], deleted_with=gone_with)

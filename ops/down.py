@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import time
+from pathlib import Path
 
 from infra.paths import ROOT, state
 from infra.providers.isthmus import lab
@@ -10,8 +13,12 @@ from ops import footprint, lock
 from ops.console import Failure, Phases, say
 from ops.up import load
 
-MADE = ("pulumi", "machines", "ansible", "aws-api")
+MADE = ("pulumi", "machines", "nas", "ansible", "aws-api")
 """What of an environment's state goes with its lab; keys and logs stay."""
+
+
+RELEASE_S = 5
+"""The kernel ends the mounts of a container shortly after its last process."""
 
 
 def down(environment: str, *, everyone: bool = False) -> int:
@@ -25,6 +32,7 @@ def down(environment: str, *, everyone: bool = False) -> int:
     with lock.held(environment):
         with phases.phase("lab"):
             left = lab.remove_lab(None if everyone else str(ROOT), None if everyone else environment)
+        left += _released(state(environment) / "nas")
         left += footprint.leftovers(environment)
         folder = state(environment)
         for path in (*(folder / name for name in MADE), *folder.glob("kubeconfig-*")):
@@ -39,3 +47,16 @@ def down(environment: str, *, everyone: bool = False) -> int:
         )
     say(f"{environment} is down; nothing is left behind")
     return 0
+
+
+def _released(folder: Path) -> list[str]:
+    """Waits until no loop device uses a file of the folder, which is about to be removed; those that still do."""
+    deadline = time.monotonic() + RELEASE_S
+    while True:
+        # By the file itself: the path that a device tells is that of the machine which attached it.
+        asked = [["losetup", "--noheadings", "--output", "NAME", "--associated", str(one)] for one in folder.rglob("*")]
+        told = [subprocess.run(one, text=True, capture_output=True, check=True).stdout.split() for one in asked]
+        devices = sorted({name for names in told for name in names})
+        if not devices or time.monotonic() > deadline:
+            return [f"{device} still uses a file of {folder}" for device in devices]
+        time.sleep(0.1)

@@ -28,6 +28,9 @@ def variables(environment: str) -> dict[str, str]:
         "PULUMI_HOME": str(CACHE / "pulumi"),
         "PULUMI_BACKEND_URL": kept.url,
         "PULUMI_SKIP_UPDATE_CHECK": "true",
+        # Not the usual four a processor: a Service that waits for its pods keeps its place, and on a small machine
+        # enough of them leave none for the Deployments whose pods they wait for
+        "PULUMI_PARALLEL": "32",
         "ANSIBLE_CONFIG": str(ROOT / "ansible" / "ansible.cfg"),
         **kept.variables,
     }

@@ -26,13 +26,14 @@ CGROUPS = re.compile(r"isthmus|libpod|conmon|podman|kube|containerd")
 
 
 def take() -> dict[str, list[str]]:
-    """Links, firewall rules, cgroups and sysctls of this machine, each as sorted lines."""
+    """Links, firewall rules, loop devices, mounts, cgroups and sysctls of this machine, each as sorted lines."""
     cgroup = Path("/sys/fs/cgroup")
     folders = (str(path.relative_to(cgroup)) for path in cgroup.rglob("*") if path.is_dir())
     return {
         "links": _lines("ip", "-o", "-br", "link", cut=1),
         "iptables": _rules(),
         "nft tables": _tables(),
+        "loop devices": _lines("losetup", "--list", "--noheadings", "--output", "BACK-FILE"),
         "mounts": _lines("findmnt", "-rn", "-o", "TARGET"),
         "cgroups": sorted(name for name in folders if CGROUPS.search(name)),
         "sysctls": [f"{name}={_sysctl(name)}" for name in SYSCTLS],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 
+from infra import requested
 from infra.paths import ROOT
 from ops import backend, bootstrap, engine, lock
 from ops.console import say
@@ -17,7 +18,7 @@ def preview(environment: str, hosts: bool, args: list[str]) -> int:
     settings = load(environment)
     with lock.held(environment):
         bootstrap.ensure()
-        sync.sync()
+        sync.sync(also=requested.artifacts(settings))
         prepare(environment)
         if settings.onprem.provisioner != "lab" and (missing := backend.stand_ins()):
             say(

@@ -32,7 +32,7 @@ def status(environment: str) -> int:
     )
     well = True
     for name, site in sites.of(settings).items():
-        for part in (_machines, _link, _addresses, _nodes, _pods, _model):
+        for part in (_machines, _link, _addresses, _nodes, _pods, _model, _status_page):
             try:
                 rows = part(settings, name, site)
             except Failure as failure:
@@ -130,3 +130,15 @@ def _model(settings: Environment, _name: str, site: Onprem) -> list[Row]:
     except httpx.HTTPError as fault:
         return [(f"model {model}", "failing", str(fault))]
     return [(f"model {model}", "serving", ", ".join(answer.json().get("versions", [])))]
+
+
+def _status_page(settings: Environment, _name: str, site: Onprem) -> list[Row]:
+    """Where a browser sees all this and more."""
+    if settings.platform.status is None:
+        return []
+    url = addressing.status_url(site.network, settings.platform.status.port)
+    try:
+        httpx.get(f"{url}/health/ready", timeout=3).raise_for_status()
+    except httpx.HTTPError as fault:
+        return [("status page", "failing", f"{url}/ {fault}")]
+    return [("status page", "ready", f"{url}/")]

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from infra import environment as environments
+from infra import requested
 from infra.paths import ROOT, state
 from infra.providers.isthmus import lab
 from infra.providers.isthmus.handler import ResourceError
@@ -38,7 +39,7 @@ def up(environment: str, *, hosts: bool = False) -> int:
                 fix="run it where get.pulumi.com is reached; `make preview` works here",
             )
         with phases.phase("mirror"):
-            sync.sync()
+            sync.sync(also=requested.artifacts(settings))
         if settings.state:
             backend.ensure(settings.state)
         prepare(environment)

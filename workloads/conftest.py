@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-for workload in ("training", "inference", "replication"):  # as PYTHONPATH says in the images
+for workload in ("training", "inference", "replication", "status"):  # as PYTHONPATH says in the images
     sys.path.insert(0, str(Path(__file__).parent / workload / "src"))
 
 
@@ -73,24 +74,31 @@ def bucket(new_bucket: Callable[[], Bucket]) -> Bucket:
 
 
 @pytest.fixture(scope="session")
-def trained() -> Callable[[int], Any]:
+def fitted() -> Callable[[int], Any]:
+    """The fitted model with a seed, made once for each seed: it takes a second, and two of them are the same."""
+    from isthmus_training.acquire import acquire
+    from isthmus_training.preprocess import split
+    from isthmus_training.train import fit
+
+    return functools.cache(lambda seed: fit(split(acquire(None)), seed))
+
+
+@pytest.fixture(scope="session")
+def trained(fitted: Callable[[int], Any]) -> Callable[[int], Any]:
     """The published form of the model with a seed, made once for each seed."""
     from isthmus_training.acquire import acquire
     from isthmus_training.evaluate import evaluate
     from isthmus_training.manifest import Model, describe
     from isthmus_training.preprocess import split
-    from isthmus_training.train import export, fit
+    from isthmus_training.train import export
 
-    made: dict[int, Model] = {}
     data = acquire(None)
     samples = split(data)
 
+    @functools.cache
     def train(seed: int) -> Model:
-        if seed not in made:
-            fitted = fit(samples, seed)
-            onnx = export(fitted)
-            metrics = evaluate(onnx, fitted, samples)
-            made[seed] = describe(name="digits", onnx=onnx, data=data, seed=seed, metrics=metrics)
-        return made[seed]
+        onnx = export(fitted(seed))
+        metrics = evaluate(onnx, fitted(seed), samples)
+        return describe(name="digits", onnx=onnx, data=data, seed=seed, metrics=metrics)
 
     return train

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-WORKLOADS = ("training", "inference", "replication")
+WORKLOADS = ("training", "inference", "replication", "status")
 WITH_ONNXRUNTIME = ("training", "inference")
 
 

@@ -26,7 +26,7 @@ class Addons(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("isthmus:cloud:Addons", name, None, opts)
-        for key, version in cloud.addons.model_dump().items():
+        for key, version in cloud.addons.model_dump(exclude_none=True).items():
             addon = key.replace("_", "-")
             waits = [] if addon in BEFORE_NODES else list(nodes)
             eks.Addon(

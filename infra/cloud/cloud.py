@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 from pulumi_aws import eks
@@ -13,6 +14,7 @@ from infra.cloud.addons import Addons
 from infra.cloud.budget import budget
 from infra.cloud.eks import Eks, EksArgs
 from infra.cloud.endpoints import Endpoints
+from infra.cloud.file_system import FileSystem
 from infra.cloud.keys import Keys
 from infra.cloud.link import Link
 from infra.cloud.network import Vpc, VpcArgs
@@ -39,12 +41,16 @@ class Cloud(pulumi.ComponentResource):
     """Network, cluster, nodes, stores and link. `kubeconfig` asks AWS for a token at each use, and holds none."""
 
     cluster: eks.Cluster
+    addons: Addons
     kubeconfig: pulumi.Output[str]
     oidc_issuer: pulumi.Output[str]
     node_role: pulumi.Output[str]
     link: Link
     models: Bucket
     backups: Bucket
+    file_system: FileSystem | None
+    data_key: pulumi.Output[str]
+    """ARN of the key that encrypts what is kept: buckets, images and pods' volumes."""
 
     def __init__(self, name: str, args: CloudArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         own = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions())
@@ -81,7 +87,13 @@ class Cloud(pulumi.ComponentResource):
             ),
             child,
         )
-        Addons("addons", cloud=cloud, cluster=self.cluster.name, nodes=[*nodes.groups.values()], opts=child)
+        self.addons = Addons(
+            "addons", cloud=cloud, cluster=self.cluster.name, nodes=[*nodes.groups.values()], opts=child
+        )
+        self.data_key = keys.data.arn
+        self.file_system = None
+        if cloud.addons.aws_efs_csi_driver:
+            self.file_system = FileSystem("shared", cloud=cloud, network=network, key=keys.data.arn, opts=child)
         self.models = Bucket("models", cloud=cloud, key=keys.data.arn, opts=child)
         self.backups = Bucket("backups", cloud=cloud, key=keys.data.arn, opts=child)
         self.repositories = {
@@ -126,9 +138,27 @@ class Cloud(pulumi.ComponentResource):
             cluster=self.cluster.name,
             namespace="kube-system",
             service_account="ebs-csi-controller-sa",
+            statements=_encrypts_volumes(keys.data.arn),
             managed_policy="service-role/AmazonEBSCSIDriverPolicy",
             opts=child,
         )
+        if self.file_system:
+            identity.PodRole(
+                "efs-csi",
+                cloud=cloud,
+                cluster=self.cluster.name,
+                namespace="kube-system",
+                service_account="efs-csi-controller-sa",
+                managed_policy="service-role/AmazonEFSCSIDriverPolicy",
+                opts=child,
+            )
+
+
+def _encrypts_volumes(key: pulumi.Input[str]) -> list[dict[str, Any]]:
+    """What EBS needs of a key that is not Amazon's: its use, and grants to the service that attaches the volumes."""
+    use = ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"]
+    grants = identity.allow(["kms:CreateGrant", "kms:ListGrants", "kms:RevokeGrant"], key)
+    return [identity.allow(use, key), {**grants, "Condition": {"Bool": {"kms:GrantIsForAWSResource": "true"}}}]
 
 
 def _issuer(identities: Sequence[eks.outputs.ClusterIdentity]) -> str:

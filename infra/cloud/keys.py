@@ -22,7 +22,7 @@ class Keys(pulumi.ComponentResource):
         super().__init__("isthmus:cloud:Keys", name, None, opts)
         self._cloud = cloud
         self.cluster = self._key("cluster", "Secrets of the Kubernetes cluster")
-        self.data = self._key("data", "Models, backups and images")
+        self.data = self._key("data", "Models, backups, images and volumes")
         self.logs = self._key("logs", "Logs", self._used_by_logs())
         self.register_outputs({})
 

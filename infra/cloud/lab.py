@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -9,6 +10,7 @@ import pulumi
 from infra.artifacts import Index
 from infra.cloud import lab_site
 from infra.environment import Environment
+from infra.naming import TcpService
 from infra.onprem import Site, SiteArgs
 from infra.paths import ROOT, state
 from infra.resources import AwsApi
@@ -16,10 +18,11 @@ from infra.resources import AwsApi
 
 @dataclass(frozen=True, kw_only=True)
 class LabArgs:
-    """The environment, and what the mirror holds for it."""
+    """The environment, and what the mirror holds for it; `tcp_services`: see SiteArgs."""
 
     environment: Environment
     index: Index
+    tcp_services: Sequence[TcpService] = ()
 
 
 class Lab(pulumi.ComponentResource):
@@ -40,6 +43,7 @@ class Lab(pulumi.ComponentResource):
                 site=lab_site.site(cloud),
                 kubernetes_version=environment.kubernetes.version,
                 index=args.index,
+                tcp_services=args.tcp_services,
             ),
             child,
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
-from infra.cloud import nodes
+from infra import nodes
 from infra.cloud.subnets import plan
 from infra.environment import Cloud, Host, NodeGroup, Onprem, SiteNetwork
 from infra.environment_checks import LAB_NODES

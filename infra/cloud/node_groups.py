@@ -9,7 +9,7 @@ from typing import Final
 import pulumi
 from pulumi_aws import ec2, eks
 
-from infra.cloud import nodes
+from infra import nodes
 from infra.cloud.provider import ENVIRONMENT_TAG
 from infra.environment import Cloud, NodeGroup
 

@@ -9,7 +9,7 @@ from infra.environment import Environment
 
 ENVIRONMENT_TAG = "isthmus:environment"
 
-SERVICES = ("budgets", "cloudwatchlogs", "ec2", "ecr", "eks", "iam", "kms", "s3", "sts")
+SERVICES = ("budgets", "cloudwatchlogs", "ec2", "ecr", "efs", "eks", "iam", "kms", "s3", "sts")
 """Every service that the cloud half calls, as the provider names its endpoints."""
 
 

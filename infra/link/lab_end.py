@@ -72,6 +72,7 @@ class LabEnd(pulumi.ComponentResource):
             uplinks=names.apply(lambda found: dict(zip(found, self.addresses, strict=True))),
             authorized_key=settings.authorized_key(args.environment),
             disks={},
+            shared={},
             opts=child,
             **common,
         ).host_key

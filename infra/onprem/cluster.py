@@ -33,6 +33,7 @@ class ClusterArgs:
     index: Index
     tcp_services: Sequence[TcpService]
     linked: bool
+    nvidia_hosts: Sequence[str]
     host_keys: Mapping[str, pulumi.Input[str]]
     private_key: str
     check_on_diff: bool
@@ -51,7 +52,7 @@ class Cluster(pulumi.ComponentResource):
             name,
             playbook=PLAYBOOK,
             folder=str(FOLDER),
-            inventory=inventory.inventory(site, args.host_keys),
+            inventory=inventory.inventory(site, args.host_keys, args.nvidia_hosts),
             variables=inventory.variables(
                 name, site, args.kubernetes_version, args.index, args.tcp_services, linked=args.linked
             ),

@@ -61,6 +61,7 @@ class Lab(pulumi.ComponentResource):
                 image_digest=image.digest,
                 authorized_key=args.authorized_key,
                 disks={at: disk(environment, host.name, at) for at in naming.MACHINE_DISKS},
+                shared={naming.LAB_NAS: nas(environment, site.cluster.name)},
                 checkout=str(ROOT),
                 environment=environment,
                 opts=child,
@@ -69,6 +70,11 @@ class Lab(pulumi.ComponentResource):
         }
         self.host_keys = {host: machine.host_key for host, machine in machines.items()}
         self.register_outputs({})
+
+
+def nas(environment: str, cluster: str) -> str:
+    """The folder that stands for the site's storage: each machine of the site sees it, and none takes it along."""
+    return str(state(environment) / "nas" / cluster)
 
 
 def disk(environment: str, host: str, mount_point: str) -> str:

@@ -27,6 +27,8 @@ class SiteArgs:
     tcp_services: Sequence[TcpService] = ()
     linked: bool = False
     """Whether the hosts end tunnels, which follow the API's floating address."""
+    nvidia_hosts: Sequence[str] = ()
+    """Names of the hosts that get NVIDIA's driver and container toolkit."""
 
 
 class Site(pulumi.ComponentResource):
@@ -70,6 +72,7 @@ class Site(pulumi.ComponentResource):
                 index=args.index,
                 tcp_services=args.tcp_services,
                 linked=args.linked,
+                nvidia_hosts=args.nvidia_hosts,
                 host_keys=host_keys,
                 private_key=str(settings.private_key(environment)),
                 check_on_diff=site.check_hosts or settings.hosts_asked_for(),

@@ -1,7 +1,6 @@
-"""What a cluster needs before it runs workloads: network, names, priorities and the object store, one file each.
+"""What a cluster needs before it runs workloads: network, names, metrics, devices, volumes, stores, a watch, a page.
 
-`Platform(name, PlatformArgs(...), opts)`; opts bring the Kubernetes provider of the cluster. The CSI driver takes the
-place of storage.py, devices and monitoring get files of their own beside it.
+`Platform(name, PlatformArgs(...), opts)`; opts bring the Kubernetes provider of the cluster.
 """
 
 from __future__ import annotations
@@ -11,39 +10,63 @@ from dataclasses import dataclass
 import pulumi
 
 from infra.artifacts import Index
+from infra.environment import Monitoring as MonitoringSettings
 from infra.environment import ObjectStore as Settings
+from infra.environment import Storage
+from infra.nodes import Offer
+from infra.platform import namespaces, policies
 from infra.platform.cilium import Cilium
 from infra.platform.cluster import Cluster
 from infra.platform.coredns import CoreDns
+from infra.platform.csi import Csi, CsiArgs
+from infra.platform.device_plugins import DevicePlugins, DevicePluginsArgs
+from infra.platform.metrics_server import MetricsServer
+from infra.platform.monitoring import READER, Monitoring, MonitoringArgs
 from infra.platform.object_store import ObjectStore, ObjectStoreArgs
 from infra.platform.priorities import Priorities
+from infra.platform.status import VIEWER, Shown, Status
 
-__all__ = ["Platform", "PlatformArgs"]
+__all__ = ["Platform", "PlatformArgs", "Shown"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlatformArgs:
-    """`object_store`: its settings where the site has one of its own; None where it uses another's."""
+    """`object_store`: its settings where the site has one of its own; None where it uses another's.
+
+    `storage`: where volumes come from; None where there are none. `monitoring`: None where nobody watches the site.
+    """
 
     cluster: Cluster
     kubernetes_version: str
+    storage: Storage | None
     object_store: Settings | None
     index: Index
     published: bool = False
     """Whether the object store can be reached from the site at the other end of the link."""
+    accelerators: tuple[Offer, ...] = ()
+    """Those that nodes of the site have."""
+    monitoring: MonitoringSettings | None = None
+    status: Shown | None = None
+    """What the status page shows; None where there is none. It needs monitoring."""
 
 
 class Platform(pulumi.ComponentResource):
-    """`ready` is done once pods can be started, named, and store objects in `object_store` if there is one."""
+    """`ready` is done once pods can be started, named, and store objects in `object_store` if there is one.
+
+    `metrics_readers` are the pods that may read the metrics of others, `viewers` those that may ask what is served.
+    """
 
     cluster: Cluster
+    accelerators: tuple[Offer, ...]
     object_store: ObjectStore | None
+    metrics_readers: tuple[policies.Peer, ...]
+    viewers: tuple[policies.Peer, ...]
     ready: list[pulumi.Resource]
 
     def __init__(self, name: str, args: PlatformArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:platform:Platform", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        self.cluster = args.cluster
+        self.cluster, self.accelerators = args.cluster, args.accelerators
         cilium = Cilium(
             "cilium",
             cluster=self.cluster,
@@ -55,13 +78,46 @@ class Platform(pulumi.ComponentResource):
         networked = pulumi.ResourceOptions(parent=self, depends_on=cilium.running)
         dns = CoreDns("coredns", cluster=self.cluster, index=args.index, opts=networked)
         priorities = Priorities("priorities", child)
+        namespaces.close_kubernetes_own(child)
+        # Beside all else: nothing waits for it, and autoscalers go on when it comes.
+        MetricsServer("metrics-server", cluster=self.cluster, index=args.index, opts=networked)
         self.ready = [dns.deployment, priorities]
+        self.metrics_readers = (READER,) if args.monitoring else ()
+        self.viewers = (VIEWER,) if args.status else ()
+        if self.accelerators:
+            plugins = DevicePluginsArgs(offers=self.accelerators, index=args.index)
+            DevicePlugins("device-plugins", plugins, networked)
+        if args.storage:
+            csi = Csi(
+                "csi",
+                CsiArgs(cluster=self.cluster, storage=args.storage, index=args.index),
+                pulumi.ResourceOptions(parent=self, depends_on=[*cilium.running, priorities]),
+            )
+            self.ready += csi.ready
+        if args.monitoring:
+            watching = MonitoringArgs(
+                cluster=self.cluster,
+                settings=args.monitoring,
+                persistent=bool(args.storage),
+                index=args.index,
+                alert_readers=self.viewers,
+            )
+            # After what its volumes come from.
+            after = pulumi.ResourceOptions(parent=self, depends_on=[*cilium.running, *self.ready])
+            Monitoring("monitoring", watching, after)
+        if args.status:
+            after = pulumi.ResourceOptions(parent=self, depends_on=[*cilium.running, priorities])
+            Status("status", cluster=self.cluster, shown=args.status, index=args.index, opts=after)
         self.object_store = None
         if args.object_store:
             self.object_store = ObjectStore(
                 "object-store",
                 ObjectStoreArgs(
-                    cluster=self.cluster, settings=args.object_store, index=args.index, published=args.published
+                    cluster=self.cluster,
+                    settings=args.object_store,
+                    index=args.index,
+                    published=args.published,
+                    metrics_readers=self.metrics_readers,
                 ),
                 pulumi.ResourceOptions(parent=self, depends_on=[*cilium.running, priorities]),
             )

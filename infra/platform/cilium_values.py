@@ -63,6 +63,9 @@ def _datapath(cgroup_root: str) -> dict[str, Any]:
         "sysctlfix": {"enabled": False},
         # Lets a policy's ipBlock mean nodes too: the ingress' load balancers run on them.
         "policyCIDRMatchMode": ["nodes"],
+        # With the default, True, 1.19 lets in every pod of the policy's own namespace beside an ipBlock of senders.
+        # Where clusters are meshed, a policy must then name the cluster that it means.
+        "clustermesh": {"policyDefaultLocalCluster": False},
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -32,6 +33,8 @@ class Cluster:
     service_cidr: IPv4Network
     workers: tuple[str, ...]
     """Names of the nodes that take any pod, in the order of the environment file."""
+    load_balancers: Mapping[str, IPv4Address]
+    """Hosts that hold the floating addresses, by name: their own addresses."""
     linked: bool
     """Whether nodes end tunnels to the other site."""
     cgroup_root: str
@@ -58,6 +61,7 @@ def of_hosts(site: Onprem, cgroup_root: Path = CGROUP_ROOT, *, linked: bool = Fa
         pod_cidr=site.network.pod_cidr,
         service_cidr=site.network.service_cidr,
         workers=tuple(host.name for host in site.workers()),
+        load_balancers={host.name: host.address for host in site.having("load_balancer")},
         linked=linked,
         cgroup_root=cgroup_mount(site, cgroup_root),
     )

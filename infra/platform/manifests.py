@@ -15,6 +15,7 @@ _CLASSES: Final[dict[tuple[str, str], Any]] = {
     ("v1", "Secret"): core.v1.Secret,
     ("v1", "Service"): core.v1.Service,
     ("v1", "ServiceAccount"): core.v1.ServiceAccount,
+    ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): apiextensions.v1.CustomResourceDefinition,
     ("apps/v1", "DaemonSet"): apps.v1.DaemonSet,
     ("apps/v1", "Deployment"): apps.v1.Deployment,
     ("policy/v1", "PodDisruptionBudget"): policy.v1.PodDisruptionBudget,
@@ -52,11 +53,11 @@ def _resource(manifest: Manifest, opts: pulumi.ResourceOptions) -> pulumi.Resour
     body = {key: value for key, value in manifest.items() if key not in ("apiVersion", "kind", "metadata")}
     kind_class = _CLASSES.get((version, kind))
     if kind_class is None:
-        if body.keys() - {"spec"}:
-            raise TypeError(f"{version}/{kind} {name} is more than a spec: give its kind a class in {__name__}")
-        return apiextensions.CustomResource(
-            name, api_version=version, kind=kind, metadata=manifest["metadata"], spec=body.get("spec"), opts=opts
-        )
+        if "." not in version:
+            raise TypeError(f"{version}/{kind} {name} is Kubernetes' own: give its kind a class in {__name__}")
+        # As the SDK's CustomResource, which takes a spec and nothing else.
+        properties = {"apiVersion": version, "kind": kind, "metadata": manifest["metadata"], **body}
+        return pulumi.CustomResource(f"kubernetes:{version}:{kind}", name, properties, opts)
     return kind_class(name, metadata=manifest["metadata"], opts=opts, **{_argument(key): body[key] for key in body})
 
 

@@ -10,7 +10,7 @@ from pulumi_kubernetes import core, policy
 
 from infra.artifacts import Index
 from infra.environment import ObjectStore as Settings
-from infra.naming import OBJECT_STORE_NAMESPACE, WORKLOADS_NAMESPACE
+from infra.naming import OBJECT_STORE, OBJECT_STORE_NAMESPACE, WORKLOADS_NAMESPACE
 from infra.platform import namespaces, object_store_servers, pods, policies
 from infra.platform.cluster import Cluster
 from infra.platform.credentials import Credentials, Keys
@@ -26,6 +26,7 @@ from infra.platform.object_store_settings import (
 )
 from infra.platform.object_store_setup import APP as SETUP
 from infra.platform.object_store_setup import SECRETS, ObjectStoreSetup
+from infra.platform.published import publish
 from infra.platform.storage import LocalVolumes
 from infra.resources import RandomSecret
 
@@ -41,6 +42,8 @@ class ObjectStoreArgs:
     index: Index
     published: bool
     """Whether the site's hosts hand it on, for the site at the other end of the link."""
+    metrics_readers: tuple[policies.Peer, ...] = ()
+    """Who may ask how it is, at the port of its administration, which does more only for who has its token."""
 
 
 class ObjectStore(pulumi.ComponentResource):
@@ -63,9 +66,9 @@ class ObjectStore(pulumi.ComponentResource):
         inside = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
         self.keys = Credentials("object-store", child).keys
         secrets = self._secrets(inside)
-        self._reachable(members, inside)
+        self._reachable(members, args.metrics_readers, inside)
         if args.published:
-            self._published(args.cluster, inside)
+            publish(APP, NAMESPACE, S3_PORT, OBJECT_STORE, port_name="s3", cluster=args.cluster, opts=inside)
         files = {f"{member.name}.toml": config_file(member, args.settings) for member in members}
         config = core.v1.ConfigMap(
             "garage-config",
@@ -105,7 +108,9 @@ class ObjectStore(pulumi.ComponentResource):
         )
         return [own, self.keys.secret_in(NAMESPACE, opts=inside)]
 
-    def _reachable(self, members: tuple[Replica, ...], inside: pulumi.ResourceOptions) -> None:
+    def _reachable(
+        self, members: tuple[Replica, ...], readers: tuple[policies.Peer, ...], inside: pulumi.ResourceOptions
+    ) -> None:
         """The store's address, each replica's own, who may use them, and how many may be taken away at once."""
         for service in object_store_servers.services(members):
             core.v1.Service(service["metadata"]["name"], **service, opts=inside)
@@ -115,7 +120,7 @@ class ObjectStore(pulumi.ComponentResource):
             ingress=[
                 {"from_": [policies.namespace(WORKLOADS_NAMESPACE)], "ports": policies.ports(S3_PORT)},
                 {"from_": [policies.app(APP)], "ports": policies.ports(RPC_PORT)},
-                {"from_": [policies.app(SETUP)], "ports": policies.ports(ADMIN_PORT)},
+                {"from_": [policies.app(SETUP), *readers], "ports": policies.ports(ADMIN_PORT)},
             ],
             egress=[{"to": [policies.app(APP)], "ports": policies.ports(RPC_PORT)}],
             opts=inside,
@@ -129,20 +134,5 @@ class ObjectStore(pulumi.ComponentResource):
                 # A replica that is broken anyway must not keep its host from being drained.
                 "unhealthy_pod_eviction_policy": "AlwaysAllow",
             },
-            opts=inside,
-        )
-
-    def _published(self, cluster: Cluster, inside: pulumi.ResourceOptions) -> None:
-        """A port on every host that keeps a replica; the load balancers find those that do."""
-        service = object_store_servers.published()
-        core.v1.Service(service["metadata"]["name"], **service, opts=inside)
-        # A load balancer sends from its host's own address, or from the one that its host has in the pod network.
-        hosts = [policies.network(cluster.node_cidr), policies.network(cluster.pod_cidr)]
-        policies.allow(
-            f"{APP}-published",
-            NAMESPACE,
-            app_name=APP,
-            ingress=[{"from_": hosts, "ports": policies.ports(S3_PORT)}],
-            egress=[],
             opts=inside,
         )

@@ -8,7 +8,6 @@ import pulumi
 from pulumi_kubernetes import apps, core
 
 from infra.environment import Resources
-from infra.naming import OBJECT_STORE
 from infra.naming import OBJECT_STORE_NAMESPACE as NAMESPACE
 from infra.platform import pods, priorities, storage
 from infra.platform.object_store_settings import (
@@ -50,13 +49,6 @@ def services(members: tuple[Replica, ...]) -> list[dict[str, Any]]:
         }
         result.append({"metadata": pods.metadata(APP, name=member.name, namespace=NAMESPACE), "spec": spec})
     return result
-
-
-def published() -> dict[str, Any]:
-    """The Service, as metadata and spec, by which hosts hand the store on."""
-    port = {"name": "s3", "port": S3_PORT, "node_port": OBJECT_STORE.node_port}
-    spec = {"type": "NodePort", "external_traffic_policy": "Local", "selector": pods.selector(APP), "ports": [port]}
-    return {"metadata": pods.metadata(APP, name=f"{APP}-published", namespace=NAMESPACE), "spec": spec}
 
 
 def stateful_set(

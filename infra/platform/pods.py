@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any, Final
 
 import pulumi
@@ -17,6 +18,9 @@ USER: Final = 65532
 """Unprivileged user and group of our containers; no account of a host has it."""
 
 HOSTNAME: Final = "kubernetes.io/hostname"
+
+PRIVILEGED: Final = {"pod-security.kubernetes.io/enforce": "privileged"}
+"""On a namespace whose pods are part of their hosts."""
 
 RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
 """On a namespace: Kubernetes refuses any pod there that could harm its host."""
@@ -41,6 +45,9 @@ def metadata(
 
 RERUN_FAILED: Final = {"pulumi.com/replaceUnready": "true"}
 """On a Job: one that failed is made anew by the next `up`, instead of being waited for again."""
+
+TAKE_OVER: Final = {"pulumi.com/patchForce": "true"}
+"""Fields that somebody else has set are set to what the program says, instead of a refusal to touch them."""
 
 
 def content_name(prefix: str, content: Any) -> str:
@@ -105,6 +112,37 @@ def apart(app: str, *, replicas: int, hosts: int) -> list[core.v1.TopologySpread
             "node_taints_policy": "Ignore" if hosts >= replicas else "Honor",
         }
     ]
+
+
+def tolerating(taints: Sequence[str]) -> dict[str, list[core.v1.TolerationArgsDict]]:
+    """The part of a pod's spec that lets it run in spite of taints like gpu=true:NoSchedule; empty without any."""
+    return {"tolerations": [_toleration(taint) for taint in taints]} if taints else {}
+
+
+def _toleration(taint: str) -> core.v1.TolerationArgsDict:
+    pair, _, effect = taint.rpartition(":")
+    key, equals, value = pair.partition("=")
+    if not equals:
+        return {"key": key, "operator": "Exists", "effect": effect}
+    return {"key": key, "operator": "Equal", "value": value, "effect": effect}
+
+
+def leaving_soon() -> list[core.v1.TolerationArgsDict]:
+    """Tolerations of a pod that has no state to lose: on a lost host it is replaced soon after that is known."""
+    return [
+        {"key": f"node.kubernetes.io/{fault}", "effect": "NoExecute", "operator": "Exists", "toleration_seconds": 5}
+        for fault in ("not-ready", "unreachable")
+    ]
+
+
+def probe(path: str, port: str, *, period: int, failures: int) -> core.v1.ProbeArgsDict:
+    """A question that a container answers at a named port, each `period` seconds."""
+    return {
+        "http_get": {"path": path, "port": port},
+        "period_seconds": period,
+        "timeout_seconds": 3,
+        "failure_threshold": failures,
+    }
 
 
 def scratch(name: str, size: str) -> core.v1.VolumeArgsDict:

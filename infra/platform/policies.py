@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ipaddress import IPv4Network
 from typing import Final
 
@@ -42,6 +43,11 @@ def to_dns() -> Egress:
     """Lets pods ask the cluster's DNS."""
     dns: Peer = {**namespace("kube-system"), "pod_selector": {"match_labels": {"k8s-app": "kube-dns"}}}
     return {"to": [dns], "ports": ports(53, protocol="UDP") + ports(53)}
+
+
+def read_by(readers: Sequence[Peer], port: int) -> list[Ingress]:
+    """Lets readers of metrics in at a port; without any it is no rule, as a rule of nobody would let in everybody."""
+    return [{"from_": list(readers), "ports": ports(port)}] if readers else []
 
 
 def deny_all(where: str, *, opts: pulumi.ResourceOptions) -> networking.v1.NetworkPolicy:

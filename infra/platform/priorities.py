@@ -1,4 +1,4 @@
-"""Who goes first when a site is short of room: the object store before serving, serving before training."""
+"""Who goes first when a site is short of room: the object store before serving, then monitoring, then training."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from infra.platform import pods
 
 STORAGE: Final = "isthmus-storage"
 SERVING: Final = "isthmus-serving"
+MONITORING: Final = "isthmus-monitoring"
 BATCH: Final = "isthmus-batch"
 
 _CLASSES: Final = {
     STORAGE: (1_000_000, "PreemptLowerPriority", "What everything else reads and writes"),
     SERVING: (100_000, "PreemptLowerPriority", "Answers that somebody waits for"),
+    MONITORING: (10_000, "PreemptLowerPriority", "What tells people that something is wrong"),
     BATCH: (1_000, "Never", "Runs that can wait, and are repeated when they are interrupted"),
 }
 

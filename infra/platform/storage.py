@@ -1,4 +1,4 @@
-"""Volumes. For now each is a folder of one host; the CSI driver of a later issue takes this module's place."""
+"""The object store's volumes: each a folder of one host. All other volumes come from a CSI driver (csi/)."""
 
 from __future__ import annotations
 

@@ -69,6 +69,7 @@ class Workloads(pulumi.ComponentResource):
                     source=args.copies.source,
                     destination=args.copies.destination,
                     poll_seconds=settings.inference.poll_seconds,
+                    metrics_readers=platform.metrics_readers,
                 ),
                 after,
             )
@@ -80,6 +81,7 @@ class Workloads(pulumi.ComponentResource):
                     model=settings.inference.model,
                     image=args.index.artifact("training"),
                     store=args.store,
+                    accelerators=platform.accelerators,
                 ),
                 after,
             )
@@ -96,6 +98,7 @@ class Workloads(pulumi.ComponentResource):
                 hosts=len(platform.cluster.workers),
                 store=args.store,
                 patience_s=ROLLOUT_S if args.trains else FIRST_MODEL_S,
+                readers=(*platform.metrics_readers, *platform.viewers),
             ),
             after,
         )

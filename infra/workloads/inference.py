@@ -8,9 +8,10 @@ from ipaddress import IPv4Network
 from typing import Final
 
 import pulumi
-from pulumi_kubernetes import apps, core, policy
+from pulumi_kubernetes import apps, autoscaling, core, policy
 
 from infra.artifacts import Artifact
+from infra.environment import Autoscaling
 from infra.environment import Inference as Settings
 from infra.naming import INGRESS_CHECK_PATH, INGRESS_NODE_PORT, INGRESS_POD_PORT, INGRESS_PODS
 from infra.naming import WORKLOADS_NAMESPACE as NAMESPACE
@@ -23,12 +24,16 @@ PORT: Final = INGRESS_POD_PORT
 
 LIVE_PATH: Final = "/v2/health/live"
 
+SCALING_PERIOD_S: Final = 60
+"""The number at most doubles, and at most halves, within this: what is measured is up to half of it old, and a replica
+takes some of it to start, so that sooner than this nobody knows what the last change has done."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class InferenceArgs:
     """`ingress`: the ranges that the site's load balancers send from; `hosts`: how many can take a replica.
 
-    `patience_s`: longest wait for a first model.
+    `patience_s`: longest wait for a first model. `readers`: who else may ask it.
     """
 
     settings: Settings
@@ -37,6 +42,7 @@ class InferenceArgs:
     hosts: int
     store: ModelStore
     patience_s: int
+    readers: Sequence[policies.Peer] = ()
 
 
 class Inference(pulumi.ComponentResource):
@@ -52,7 +58,12 @@ class Inference(pulumi.ComponentResource):
         network = model_store.network(
             APP,
             args.store,
-            ingress=[{"from_": [policies.network(cidr) for cidr in args.ingress], "ports": policies.ports(PORT)}],
+            ingress=[
+                {
+                    "from_": [*(policies.network(cidr) for cidr in args.ingress), *args.readers],
+                    "ports": policies.ports(PORT),
+                }
+            ],
             opts=child,
         )
         policy.v1.PodDisruptionBudget(
@@ -67,8 +78,11 @@ class Inference(pulumi.ComponentResource):
         )
         self.deployment = apps.v1.Deployment(
             APP,
-            metadata=pods.metadata(APP, namespace=NAMESPACE),
+            metadata=pods.metadata(
+                APP, namespace=NAMESPACE, annotations=None if args.settings.autoscaling else pods.TAKE_OVER
+            ),
             spec={
+                # With autoscaling: how many to begin with, and to wait for.
                 "replicas": args.settings.replicas,
                 "selector": {"match_labels": pods.selector(APP)},
                 # The old pods stay until the new ones serve.
@@ -82,9 +96,13 @@ class Inference(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[network, account],
+                # From then on the number is the autoscaler's: what it has set is neither compared nor sent.
+                ignore_changes=["spec.replicas"] if args.settings.autoscaling else [],
                 custom_timeouts=pulumi.CustomTimeouts(create=f"{args.patience_s}s", update=f"{args.patience_s}s"),
             ),
         )
+        if args.settings.autoscaling:
+            _autoscaler(args.settings.replicas, args.settings.autoscaling, self.deployment, child)
         self.service = core.v1.Service(
             APP,
             metadata=pods.metadata(APP, namespace=NAMESPACE),
@@ -111,6 +129,35 @@ class Inference(pulumi.ComponentResource):
         self.register_outputs({})
 
 
+def _autoscaler(
+    least: int, settings: Autoscaling, deployment: apps.v1.Deployment, opts: pulumi.ResourceOptions
+) -> autoscaling.v2.HorizontalPodAutoscaler:
+    """On CPU alone, which is what an answer costs; without metrics it leaves the number as it is."""
+    average: autoscaling.v2.MetricTargetArgsDict = {"type": "AverageValue", "average_value": settings.target_cpu}
+    return autoscaling.v2.HorizontalPodAutoscaler(
+        APP,
+        metadata=pods.metadata(APP, namespace=NAMESPACE),
+        spec={
+            "scale_target_ref": {"api_version": "apps/v1", "kind": "Deployment", "name": deployment.metadata["name"]},
+            "min_replicas": least,
+            "max_replicas": settings.max_replicas,
+            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": average}}],
+            "behavior": {
+                "scale_up": _pace(100, after=0),
+                "scale_down": _pace(50, after=settings.shrink_after_seconds),
+            },
+        },
+        opts=opts,
+    )
+
+
+def _pace(percent: int, *, after: int) -> autoscaling.v2.HPAScalingRulesArgsDict:
+    return {
+        "stabilization_window_seconds": after,
+        "policies": [{"type": "Percent", "value": percent, "period_seconds": SCALING_PERIOD_S}],
+    }
+
+
 def _pod(args: InferenceArgs) -> core.v1.PodSpecArgsDict:
     return {
         "service_account_name": APP,
@@ -118,6 +165,8 @@ def _pod(args: InferenceArgs) -> core.v1.PodSpecArgsDict:
         "automount_service_account_token": False,
         "enable_service_links": False,
         "security_context": pods.unprivileged(),
+        # By the least number: where that many have a host each, no fault may bring them together, so that while a host
+        # is dead replicas beyond the living hosts wait for it. On whole sites they share hosts, evenly.
         "topology_spread_constraints": pods.apart(APP, replicas=args.settings.replicas, hosts=args.hosts),
         "termination_grace_period_seconds": 30,
         "containers": [_container(args)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,7 +11,7 @@ from pulumi_kubernetes import apps, core
 
 from infra.artifacts import Artifact
 from infra.naming import WORKLOADS_NAMESPACE as NAMESPACE
-from infra.platform import pods, priorities
+from infra.platform import pods, policies, priorities
 from infra.workloads import model_store
 from infra.workloads.model_store import ModelStore
 
@@ -30,6 +31,7 @@ class ReplicationArgs:
     source: ModelStore
     destination: ModelStore
     poll_seconds: int
+    metrics_readers: Sequence[policies.Peer] = ()
 
 
 class Replication(pulumi.ComponentResource):
@@ -40,7 +42,7 @@ class Replication(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         stores = (args.source, args.destination)
         account = model_store.account(APP, child)
-        network = model_store.network(APP, *stores, ingress=[], opts=child)
+        network = model_store.network(APP, *stores, ingress=policies.read_by(args.metrics_readers, PORT), opts=child)
         apps.v1.Deployment(
             APP,
             metadata=pods.metadata(APP, namespace=NAMESPACE),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import pulumi
 from pulumi_kubernetes import batch, core
@@ -11,26 +11,32 @@ from pulumi_kubernetes import batch, core
 from infra.artifacts import Artifact
 from infra.environment import Training as Settings
 from infra.naming import WORKLOADS_NAMESPACE as NAMESPACE
+from infra.nodes import Offer
 from infra.platform import pods, priorities
-from infra.workloads import model_store
+from infra.workloads import accelerated, model_store
 from infra.workloads.model_store import ModelStore
 
 APP: Final = "training"
 
 DEADLINE_S: Final = 900
 
-FINAL_STATUSES: Final = (2, 3, 4)
-"""Exit statuses that a second try would only repeat: bad settings, bad data, a model that is not good enough."""
+QUEUE_S: Final = 3600
+"""How much longer a run may take that asks for an accelerator: so long it may wait while all are taken."""
+
+TRIES_MORE: Final = 2
+"""So many hosts may be lost under a run. A run with bad data is tried as often, for nothing: a `podFailurePolicy` would
+end it at once, and with one Kubernetes replaces no pod of a lost host until that host comes back."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingArgs:
-    """`model`: under which name it is published, in `store`."""
+    """`model`: under which name it is published, in `store`; `accelerators`: those of the site."""
 
     settings: Settings
     model: str
     image: Artifact
     store: ModelStore
+    accelerators: tuple[Offer, ...] = ()
 
 
 class Training(pulumi.ComponentResource):
@@ -43,9 +49,11 @@ class Training(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         account = model_store.account(APP, child)
         policy = model_store.network(APP, args.store, ingress=[], opts=child)
-        pod = _pod(args, pods.image(args.image))
+        placement = accelerated.placement(args.settings.accelerator, args.accelerators)
+        pod: Any = {**_pod(args, pods.image(args.image)), **placement}
         # What it runs on may be known only once the store has been made.
         run = pulumi.Output.from_input(pod).apply(lambda known: pods.content_name(APP, known))
+        deadline = DEADLINE_S + (QUEUE_S if args.settings.accelerator else 0)
         self.job = batch.v1.Job(
             APP,
             metadata={
@@ -53,22 +61,9 @@ class Training(pulumi.ComponentResource):
                 "name": run,
             },
             spec={
-                "backoff_limit": 3,
-                "active_deadline_seconds": DEADLINE_S,
-                "pod_failure_policy": {
-                    "rules": [
-                        # A host that goes away is nobody's failure.
-                        {"action": "Ignore", "on_pod_conditions": [{"type": "DisruptionTarget", "status": "True"}]},
-                        {
-                            "action": "FailJob",
-                            "on_exit_codes": {
-                                "container_name": APP,
-                                "operator": "In",
-                                "values": list(FINAL_STATUSES),
-                            },
-                        },
-                    ]
-                },
+                "backoff_limit": TRIES_MORE,
+                "pod_replacement_policy": "TerminatingOrFailed",
+                "active_deadline_seconds": deadline,
                 "template": {
                     "metadata": {"labels": pods.selector(APP), "annotations": args.store.annotations()},
                     "spec": pod,
@@ -77,7 +72,7 @@ class Training(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[policy, account],
-                custom_timeouts=pulumi.CustomTimeouts(create=f"{DEADLINE_S}s"),
+                custom_timeouts=pulumi.CustomTimeouts(create=f"{deadline}s"),
             ),
         )
         self.register_outputs({})
@@ -98,7 +93,7 @@ def _pod(args: TrainingArgs, image: str) -> core.v1.PodSpecArgsDict:
                 "name": APP,
                 "image": image,
                 "env": model_store.variables(args.store.settings("S3") | model_store.about(args.model) | own),
-                "resources": pods.amounts(settings.resources),
+                "resources": accelerated.amounts(settings.resources, settings.accelerator),
                 "security_context": pods.locked(),
                 "volume_mounts": [*args.store.mounts(), {"name": "tmp", "mount_path": "/tmp"}],
                 "termination_message_policy": "FallbackToLogsOnError",

@@ -21,10 +21,14 @@ class Strict(BaseModel):
 
 
 class Module(Strict):
-    """A Go module that programs are built from; mirror/go/<its name>/ pins it and all that it needs."""
+    """A Go module that programs are built from; mirror/go/<its name>/ pins it and all that it needs.
+
+    `pins` names another module whose folder does: modules that are used together are pinned, and compiled, together.
+    """
 
     path: str
     version: str
+    pins: str | None = None
     tags: tuple[str, ...] = ()
     ldflags: str = ""
 
@@ -59,11 +63,20 @@ class Nothing(Strict):
     none: str = Field(min_length=5)
 
 
-class FromGo(Strict):
-    from_: Literal["go"] = Field(alias="from")
+class GoProgram(Strict):
     module: str
     package: str
     extras: tuple[str, ...] = ()
+
+
+class FromGo(GoProgram):
+    from_: Literal["go"] = Field(alias="from")
+
+
+class FromCgo(GoProgram):
+    """A Go program that the C compiler has a part in: it is linked with the C library, which its image must have."""
+
+    from_: Literal["cgo"] = Field(alias="from")
 
 
 class FromC(Strict):
@@ -109,6 +122,7 @@ class FromWorkload(Strict):
     from_: Literal["workload"] = Field(alias="from")
     folder: str
     base: str
+    trees: dict[str, Tree] = {}
 
 
 class FromChart(Strict):
@@ -118,10 +132,12 @@ class FromChart(Strict):
 
 
 Build = Annotated[
-    FromGo | FromC | FromCrate | FromDebian | FromImage | FromWorkload | FromChart, Field(discriminator="from_")
+    FromGo | FromCgo | FromC | FromCrate | FromDebian | FromImage | FromWorkload | FromChart,
+    Field(discriminator="from_"),
 ]
 KINDS = {
     "go": "file",
+    "cgo": "file",
     "c": "file",
     "crate": "file",
     "debian": "rootfs",
@@ -137,7 +153,7 @@ def _upstream_tag(value: Any) -> str:
 
 
 class Entry(Strict):
-    """One artefact."""
+    """One artefact; `on_request`: had only where an environment asks for it, or what needs it is had."""
 
     kind: Literal["file", "image", "rootfs", "chart"]
     version: str
@@ -146,6 +162,7 @@ class Entry(Strict):
     build: Build
     used_by: tuple[str, ...] = Field(min_length=1)
     served: bool = False
+    on_request: bool = False
     ref: str | None = Field(None, pattern=r"^[a-z0-9.-]+(/[a-z0-9._-]+)+(:[\w.-]+)?$")
 
     @field_validator("upstream", mode="before")
@@ -182,9 +199,9 @@ class Entry(Strict):
     def modules(self) -> tuple[str, ...]:
         """Names of the Go modules that its build reads."""
         match self.build:
-            case FromGo(module=module) | FromC(module=module) | FromChart(module=module):
+            case GoProgram(module=module) | FromC(module=module) | FromChart(module=module):
                 return (module,)
-            case FromImage(trees=trees):
+            case FromImage(trees=trees) | FromWorkload(trees=trees):
                 return tuple(sorted({tree.module for tree in trees.values()}))
         return ()
 
@@ -192,6 +209,11 @@ class Entry(Strict):
 class Catalog(Strict):
     modules: dict[str, Module]
     artifacts: dict[str, Entry]
+
+    @property
+    def usual(self) -> list[str]:
+        """Names of the artefacts that every environment has."""
+        return [name for name, entry in self.artifacts.items() if not entry.on_request]
 
 
 def load(path: Path = PATH, root: Path = ROOT) -> Catalog:
@@ -222,7 +244,7 @@ def _line(fault: Any) -> str:
 def _cross_faults(catalog: Catalog, root: Path) -> Any:
     """What one entry cannot see of itself: names that must exist, pins that must agree."""
     for name, module in catalog.modules.items():
-        pins = root / "mirror" / "go" / name / "go.mod"
+        pins = root / "mirror" / "go" / (module.pins or name) / "go.mod"
         wanted = f"{module.path} {module.version}"
         if not pins.exists():
             yield f"{name}: path: {pins.relative_to(root)} is missing; it pins the module"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from infra.paths import ROOT
 from ops.mirror import toolchains, work
-from ops.mirror.catalog import FromGo, Module, Tree
+from ops.mirror.catalog import FromCgo, GoProgram, Module, Tree
 
 
 def output_name(package: str) -> str:
@@ -19,26 +19,29 @@ def output_name(package: str) -> str:
     return parts[-2] if re.fullmatch(r"v\d+", parts[-1]) else parts[-1]
 
 
-def pins(module: str) -> Path:
+def pins(name: str, module: Module) -> Path:
     """The folder with the go.mod and go.sum that pin a module and all that it needs."""
-    return ROOT / "mirror" / "go" / module
+    return ROOT / "mirror" / "go" / (module.pins or name)
 
 
-def build(name: str, module: Module, builds: Sequence[FromGo], out: Path, log: Path) -> dict[str, Path]:
+def build(name: str, module: Module, builds: Sequence[GoProgram], out: Path, log: Path) -> dict[str, Path]:
     """Builds packages of one module into a folder; returns each package's program. go checks every go.sum line."""
     command: list[str | Path] = [toolchains.go(log), "build", "-trimpath"]
     if module.tags:
         command += ["-tags", ",".join(module.tags)]
     command += ["-ldflags", module.ldflags, "-o", f"{out}/"]
     command += sorted({build.package for build in builds})
-    work.run(command, log=log, cwd=pins(name), env=toolchains.go_environment())
+    environment = toolchains.go_environment()
+    if any(isinstance(build, FromCgo) for build in builds):
+        environment["CGO_ENABLED"] = "1"
+    work.run(command, log=log, cwd=pins(name, module), env=environment)
     return {build.package: out / output_name(build.package) for build in builds}
 
 
 def source(name: str, module: Module, log: Path) -> Path:
     """The module's own files in the module cache, downloaded and checked against go.sum if need be."""
     command: list[str | Path] = [toolchains.go(log), "mod", "download", "-json", module.path]
-    told = work.read(command, log=log, cwd=pins(name), env=toolchains.go_environment())
+    told = work.read(command, log=log, cwd=pins(name, module), env=toolchains.go_environment())
     return Path(json.loads(told)["Dir"])
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from infra.paths import CACHE, ROOT
 from ops.mirror import golang, work
-from ops.mirror.catalog import FromImage, FromWorkload, Module
+from ops.mirror.catalog import FromImage, FromWorkload, Module, Tree
 from ops.mirror.plan import NOT_IN_WORKLOADS
 from ops.mirror.registry import split
 
@@ -59,15 +59,20 @@ def stage(
     for name, path in inputs.items():
         folder = context / "inputs" / name
         shutil.copytree(path.parent, folder, copy_function=_link, ignore=shutil.ignore_patterns("meta.json"))
-    for place, tree in recipe.trees.items():
-        origin = golang.source(tree.module, modules[tree.module], log) / tree.path
-        golang.copy_tree(origin, context / place, tree)
+    _trees(recipe.trees, modules, context, log)
     _plain_modes(context)
 
 
-def stage_workload(recipe: FromWorkload, context: Path, log: Path) -> None:
-    """Fills a build context: the workload's own files, and its locked dependencies as the folder `site`."""
+def _trees(trees: Mapping[str, Tree], modules: Mapping[str, Module], context: Path, log: Path) -> None:
+    for place, tree in trees.items():
+        origin = golang.source(tree.module, modules[tree.module], log) / tree.path
+        golang.copy_tree(origin, context / place, tree)
+
+
+def stage_workload(recipe: FromWorkload, modules: Mapping[str, Module], context: Path, log: Path) -> None:
+    """Fills a build context: the workload's own files, trees of modules, and its locked dependencies as `site`."""
     shutil.copytree(ROOT / recipe.folder, context, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*NOT_IN_WORKLOADS))
+    _trees(recipe.trees, modules, context, log)
     _plain_modes(context)
     cache = {"UV_CACHE_DIR": str(CACHE / "uv-cache"), "UV_LINK_MODE": "hardlink"}
     requirements = context / "requirements.txt"

@@ -17,6 +17,7 @@ from ops.mirror.catalog import (
     Entry,
     File,
     FromC,
+    FromCgo,
     FromChart,
     FromCrate,
     FromDebian,
@@ -122,6 +123,8 @@ class Planner:
         match entry.build:
             case FromGo():
                 inputs.append(toolchains.go_version()[0])
+            case FromCgo():
+                inputs += [toolchains.go_version()[0], toolchains.cc_version()]
             case FromC():
                 inputs.append(toolchains.cc_version())
             case FromCrate(rust=rust):
@@ -136,7 +139,10 @@ class Planner:
 
     def _module(self, name: str) -> list[object]:
         module = self.catalog.modules[name]
-        return [module.model_dump(), self._files(f"mirror/go/{name}", only=("go.mod", "go.sum"))]
+        return [
+            module.model_dump(exclude={"pins"}),
+            self._files(f"mirror/go/{module.pins or name}", only=("go.mod", "go.sum")),
+        ]
 
     def _files(self, folder: str, *, only: tuple[str, ...] = ("*",), without: tuple[str, ...] = ()) -> dict[str, str]:
         """Content and executable bit of the files below a folder of the checkout."""

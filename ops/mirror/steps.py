@@ -16,9 +16,9 @@ from ops.mirror.catalog import (
     FromChart,
     FromCrate,
     FromDebian,
-    FromGo,
     FromImage,
     FromWorkload,
+    GoProgram,
     Image,
 )
 from ops.mirror.plan import Planned
@@ -43,8 +43,10 @@ def steps(planned: dict[str, Planned]) -> list[Step]:
     groups: dict[str, list[Planned]] = {}
     for one in missing:
         build = one.entry.build
-        together = one.source == "build" and isinstance(build, FromGo)
-        groups.setdefault(f"go {build.module}" if together and isinstance(build, FromGo) else one.name, []).append(one)
+        together = one.source == "build" and isinstance(build, GoProgram)
+        groups.setdefault(f"go {build.module}" if together and isinstance(build, GoProgram) else one.name, []).append(
+            one
+        )
     absent = {one.name for one in missing}
     return [
         Step(
@@ -79,7 +81,7 @@ class Maker:
 
     def _make(self, step: Step, folder: Path, log: Path, say: Say) -> list[tuple[Path, Meta]]:
         first = step.makes[0]
-        if first.source == "build" and isinstance(first.entry.build, FromGo):
+        if first.source == "build" and isinstance(first.entry.build, GoProgram):
             return self._go(step.makes, folder, log, say)
         out = folder / first.name
         out.mkdir()
@@ -100,7 +102,7 @@ class Maker:
         raise AssertionError(one.name)
 
     def _go(self, ones: Sequence[Planned], folder: Path, log: Path, say: Say) -> list[tuple[Path, Meta]]:
-        builds = [one.entry.build for one in ones if isinstance(one.entry.build, FromGo)]
+        builds = [one.entry.build for one in ones if isinstance(one.entry.build, GoProgram)]
         name = builds[0].module
         module = self.catalog.modules[name]
         say(f"compiling {', '.join(one.name for one in ones)}")
@@ -160,7 +162,7 @@ class Maker:
             inputs = {name: self._main(name) for name in build.inputs}
             images.stage(build, inputs, self.catalog.modules, context, log)
         else:
-            images.stage_workload(build, context, log)
+            images.stage_workload(build, self.catalog.modules, context, log)
         say("building and pushing")
         arguments = build.arguments if isinstance(build, FromImage) else {}
         assert one.ref

@@ -23,19 +23,21 @@ from ops.mirror.work import StepFailed
 def sync(
     names: Iterable[str] | None = None,
     *,
+    also: Iterable[str] = (),
     source: Source = "auto",
     jobs: int | None = None,
     store: Store | None = None,
     index: Path = INDEX,
 ) -> dict[str, Meta]:
-    """Makes what is missing of the named artefacts (all by default), writes the index, returns the records.
+    """Makes what is missing of the named artefacts, writes the index, returns the records.
 
+    By default those that every environment has, with `also` what this one asks for, and what was asked for before.
     Safe to interrupt: what is finished stays, the rest is absent. Failure names the artefact, the log and the fix.
     """
     store = store or Store()
     catalog = catalogs.load()
     # The registry's program comes along: what is served is pushed with it.
-    wanted = [*names, "registry"] if names is not None else None
+    wanted = [*names, "registry"] if names is not None else [*catalog.usual, *_asked_for(catalog, also, index)]
     reach = upstream.Reach()
     planned = Planner(catalog, store, source, reach).plan(wanted)
     if any(one.meta is None for one in planned.values()) or _unpublished(planned.values(), store):
@@ -46,8 +48,19 @@ def sync(
             _fill(catalog, store, planned, jobs or max(2, (os.cpu_count() or 2) // 2))
             planned = Planner(catalog, store, source, upstream.nowhere).plan(wanted)
     records = {name: one.meta for name, one in planned.items() if one.meta}
-    _write_index(store, records, index, keep=wanted is not None)
+    _write_index(store, records, index, keep=names is not None)
     return records
+
+
+def _asked_for(catalog: catalogs.Catalog, also: Iterable[str], index: Path) -> list[str]:
+    """Artefacts on request: an environment that asked for them earlier still needs their lines in the index."""
+    try:
+        held = json.loads(index.read_text())["artifacts"]
+    except (OSError, ValueError, KeyError):
+        # Missing or damaged: it is about to be written anew.
+        held = {}
+    asked = {*also, *held} - {*catalog.usual}
+    return [name for name in catalog.artifacts if name in asked]
 
 
 def _unpublished(planned: Iterable[Planned], store: Store) -> list[Meta]:

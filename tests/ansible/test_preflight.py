@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.ansible.conftest import COLLECTION, HOSTS
+from infra.naming import LOAD_BALANCER_METRICS_PORT
+from tests.ansible.conftest import COLLECTION, HOSTS, role_yaml
 
 _spec = importlib.util.spec_from_file_location("preflight_filter", COLLECTION / "filter" / "preflight.py")
 assert _spec is not None
@@ -156,3 +157,9 @@ def test_a_floating_address_that_a_stranger_holds_is_refused_and_one_of_ours_is_
     assert preflight.floating_problems(ours, PLAY) == []
     moving = {"one": PROBE | {"floating": ["10.0.0.100"], "listeners": {"8443": "haproxy"}}}
     assert preflight.floating_problems(moving, PLAY) == []
+
+
+def test_the_ports_that_are_kept_free_for_load_balancers_are_those_that_they_take() -> None:
+    defaults = role_yaml("load_balancer", "defaults/main.yml")
+    assert defaults["load_balancer_health_port"] == preflight.HEALTH_PORT
+    assert preflight.METRICS_PORT == defaults["load_balancer_metrics_port"] == LOAD_BALANCER_METRICS_PORT

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from infra.naming import LOAD_BALANCER_METRICS_PORT
+from infra.providers.isthmus.hostprep import MACHINE_REALTIME_US
 from tests.ansible.conftest import HOSTS
 
 Render = Callable[..., str]
@@ -71,6 +73,13 @@ def test_haproxy_offers_each_server_on_both_addresses(render: Render) -> None:
     assert "bind 10.0.0.101:80" in text
 
 
+def test_haproxy_tells_of_itself_at_its_hosts_own_address_and_shows_nothing_else_there(render: Render) -> None:
+    text = render("load_balancer", "haproxy.cfg.j2", host="two", **LOAD_BALANCER)
+    frontend = text.split("\nfrontend metrics\n")[1].split("\n\n")[0]
+    assert f"bind {HOSTS['two']}:{LOAD_BALANCER_METRICS_PORT}\n" in frontend
+    assert "use-service prometheus-exporter if { path /metrics }\n  http-request return status 404" in frontend
+
+
 def test_haproxy_knows_pods_one_by_one_and_hosts_only_behind_them(render: Render) -> None:
     text = render("load_balancer", "haproxy.cfg.j2", **LOAD_BALANCER)
     pods, hosts = (text.split(f"\nbackend ingress_{what}\n")[1].split("\n\n")[0] for what in ("pods", "hosts"))
@@ -118,6 +127,13 @@ def test_the_two_addresses_prefer_different_hosts_and_a_lame_host_falls_below_al
         assert max(values) - 40 < min(values), "a host without a server must lose against each with one"
     best = [max((priorities[host][service], host) for host in HOSTS)[1] for service in (0, 1)]
     assert best == ["one", "two"], "one loss would take both addresses"
+
+
+def test_keepalived_asks_for_no_more_real_time_than_a_lab_machine_has(render: Render) -> None:
+    text = render("load_balancer", "keepalived.service.j2", **LOAD_BALANCER)
+    (micros,) = re.findall(r"^ExecStartPre=-/usr/local/sbin/isthmus-allow-realtime (\d+)$", text, re.MULTILINE)
+    assert 0 < int(micros) <= MACHINE_REALTIME_US
+    assert "vrrp_rt_priority 10" in render("load_balancer", "keepalived.conf.j2", **LOAD_BALANCER)
 
 
 def test_a_load_balancer_alone_has_nobody_to_tell(render: Render) -> None:

@@ -42,7 +42,8 @@ def test_inference_replicas_run_on_different_nodes_with_a_disruption_budget(envi
     pods = cluster.items(environment, "pods", "-n", "workloads", "-l", "app.kubernetes.io/name=inference")
     nodes = [p["spec"]["nodeName"] for p in pods]
     assert len(nodes) >= 2
-    assert len(set(nodes)) == len(nodes)
+    # More replicas than hosts share them evenly.
+    assert len(set(nodes)) == min(len(nodes), len(load(environment).onprem.workers()))
     assert cluster.items(environment, "poddisruptionbudgets", "-n", "workloads")
 
 

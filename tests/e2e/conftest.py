@@ -28,9 +28,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.e2e)
-    if "cloud" not in sites.of(load(ENVIRONMENT)):
-        # Of an environment that has no cloud site there is nothing to ask; `make test ENV=hybrid` runs them.
-        without = [item for item in items if item.path == here / "test_cloud.py"]
+    # Of a cloud site or an autoscaler that an environment does not have there is nothing to ask; `make test ENV=` with
+    # another runs them.
+    settings = load(ENVIRONMENT)
+    scales = settings.workloads.inference.autoscaling is not None
+    there = {"test_cloud.py": "cloud" in sites.of(settings), "test_autoscaling.py": scales}
+    without = [item for item in items if item.path.parent == here and not there.get(item.path.name, True)]
+    if without:
         config.hook.pytest_deselected(items=without)
         items[:] = [item for item in items if item not in without]
 

@@ -68,16 +68,17 @@ def test_the_json_schema_in_the_repository_is_current() -> None:
 
 
 def test_every_rule_between_keys_has_a_file_that_it_refuses() -> None:
-    refused = {check.__name__ for check in environment_checks.CHECKS for path in INVALID if _refuses(check, path)}
+    parsed = [one for path in INVALID if (one := _parsed(path))]
+    refused = {check.__name__ for check in environment_checks.CHECKS if any(any(check(one)) for one in parsed)}
     assert refused == {check.__name__ for check in environment_checks.CHECKS}
 
 
-def _refuses(check: environment_checks.Check, path: Path) -> bool:
+def _parsed(path: Path) -> environment.Environment | None:
+    """The file, if each of its keys is sound by itself."""
     try:
-        parsed = environment.parse(path)
+        return environment.parse(path)
     except ValueError:
-        return False
-    return any(check(parsed))
+        return None
 
 
 def test_the_digest_is_the_files_sha256_so_that_anyone_can_compare(tmp_path: Path) -> None:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import pytest
+
+from infra.paths import ROOT
 
 
 @pytest.mark.parametrize("unit", ["containerd", "kubelet", "haproxy", "keepalived"])
 def test_unit_runs_and_starts_at_boot(host, unit: str) -> None:
     assert host.service(unit).is_running
     assert host.service(unit).is_enabled
+
+
+def test_the_holder_of_an_address_does_not_wait_for_a_processor(host) -> None:
+    """A late advert looks like a dead holder; the address would move under load, and reset every connection."""
+    assert "RR" in host.check_output("ps -C keepalived -o cls=").split()
 
 
 def test_kubeadm_is_the_environments_version(host, settings) -> None:
@@ -39,3 +48,26 @@ def test_images_come_through_the_mirror(host, settings) -> None:
 
 def test_the_control_plane_answers_on_the_host_itself(host) -> None:
     assert host.check_output("curl -sk https://127.0.0.1:6443/readyz") == "ok"
+
+
+def test_containerd_merges_what_role_nvidia_adds_with_its_own_configuration(host) -> None:
+    """No host of a lab has a GPU: the role's file is read beside the host's own, and nothing of the host is changed."""
+    added = (ROOT / "ansible" / "roles" / "nvidia" / "templates" / "containerd.toml.j2").read_text()
+    script = f"""
+        set -e; folder=$(mktemp -d); trap 'rm -r $folder' EXIT
+        cat > $folder/nvidia.toml <<'END'
+{added}
+END
+        echo "version = 3" > $folder/all.toml
+        echo "imports = ['/etc/containerd/config.toml', '$folder/nvidia.toml']" >> $folder/all.toml
+        containerd --config $folder/all.toml config dump 2>/dev/null"""
+    runtime = tomllib.loads(host.check_output(script))["plugins"]["io.containerd.cri.v1.runtime"]
+    assert set(runtime["containerd"]["runtimes"]) == {"runc", "nvidia"}
+    assert runtime["containerd"]["default_runtime_name"] == "runc"
+    assert runtime["containerd"]["runtimes"]["runc"]["options"]["SystemdCgroup"] is True
+    assert runtime["stats_collect_period"] == "10s", "the host's own settings are still there"
+
+
+def test_containerd_reads_the_folder_in_which_role_nvidia_puts_its_file(host) -> None:
+    imports = tomllib.loads(host.check_output("containerd config dump 2>/dev/null"))["imports"]
+    assert "/etc/containerd/conf.d/*.toml" in imports

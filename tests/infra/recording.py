@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from typing import Any
 import pulumi
 
 from infra import environment
+from infra.accelerators import IMAGES
 from infra.artifacts import Artifact, Index
 from infra.environment import Environment
-from infra.naming import KUBEADM_IMAGES, NODE_FILES, POD_IMAGES
+from infra.naming import KUBEADM_IMAGES, LAB_STORAGE, MONITORING, NODE_FILES, POD_IMAGES, SNAPSHOTS, STATUS
 from infra.paths import ROOT
 
 SECRET = "a-very-secret-value"
@@ -32,6 +34,7 @@ class Options:
     deleted_with: str
     depends_on: frozenset[str]
     provider: str
+    ignores: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,8 @@ def _made(kind: str, name: str) -> dict[str, Any]:
     match kind:
         case "isthmus:secret:RandomSecret":
             return {"value": pulumi.Output.secret(SECRET + name)}
+        case "isthmus:secret:Certificate":
+            return {"certificate": f"certificate of {name}", "private_key": pulumi.Output.secret(SECRET + name)}
         case "isthmus:lab:Network":
             return {"mirror_url": "http://10.0.0.2:5000"}
         case "isthmus:lab:AwsApi":
@@ -127,6 +132,7 @@ class Monitor(pulumi.runtime.mocks.MockMonitor):
             deleted_with=_name(request.deletedWith),
             depends_on=frozenset(_name(urn) for urn in request.dependencies),
             provider=_name(request.provider.rpartition("::")[0]),
+            ignores=tuple(request.ignoreChanges),
         )
         if request.type != "pulumi:pulumi:Stack":
             inputs = self.mocks.latest.inputs
@@ -151,10 +157,13 @@ def record_options(
     monitor = Monitor(mocks)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
+    # A run makes a hundred thousand objects that live to its end: looking through them for garbage is half of its time.
+    gc.disable()
     try:
         pulumi.runtime.set_mocks(mocks, project="isthmus", stack="local", preview=preview, monitor=monitor)
         pulumi.runtime.test(lambda: program() and None)()
     finally:
+        gc.enable()
         asyncio.set_event_loop(None)
         loop.close()
     return monitor.recorded, {(one.kind, one.name): one.options for one in monitor.recorded}
@@ -172,14 +181,6 @@ def the(resources: list[Resource], kind: str, name: str) -> Resource:
     return found[0]
 
 
-def containers(resources: list[Resource]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """(label for messages, pod, container) of every container."""
-    for resource in resources:
-        if pod := resource.pod:
-            for container in [*pod.get("initContainers", []), *pod["containers"]]:
-                yield f"{resource.kind} {resource.name}: {container['name']}", pod, container
-
-
 def local() -> Environment:
     """The environment that everything is tested in."""
     return environment.load(ROOT / "environments" / "local.yaml")
@@ -192,7 +193,17 @@ def hybrid() -> Environment:
 
 def index(**changes: Artifact) -> Index:
     """A mirror's index without a mirror."""
-    names = {*KUBEADM_IMAGES, *(name for images in POD_IMAGES.values() for name in images), "training", "aws-api"}
+    names = {
+        *KUBEADM_IMAGES,
+        *(name for images in POD_IMAGES.values() for name in images),
+        "training",
+        "aws-api",
+        *IMAGES.values(),
+        *LAB_STORAGE,
+        *SNAPSHOTS,
+        *MONITORING,
+        STATUS,
+    }
     artifacts = {name: image(f"registry.example/{name}:v1") for name in names}
     artifacts |= {name: file(Path("/mirror", name)) for name in (*NODE_FILES, "registry", "machine")}
     return Index(artifacts=artifacts | changes)

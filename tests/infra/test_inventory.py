@@ -35,7 +35,14 @@ def test_every_group_exists_even_when_it_is_empty() -> None:
         "control_plane": 0,
         "worker": 3,
         "load_balancer": 0,
+        "nvidia": 0,
     }
+
+
+def test_hosts_with_nvidias_devices_are_a_group() -> None:
+    site = LOCAL.onprem
+    keys = {host.name: "ssh-ed25519 key" for host in site.hosts}
+    assert inventory.inventory(site, keys, ["onprem-2"])["all"]["children"]["nvidia"] == {"hosts": {"onprem-2": {}}}
 
 
 def test_a_host_is_reached_as_the_environment_says_and_known_by_its_key() -> None:

@@ -11,7 +11,9 @@ import pytest
 import yaml
 
 from ops.console import Failure
-from ops.mirror import catalog
+from ops.mirror import catalog, golang, toolchains, upstream
+from ops.mirror.plan import Planner
+from ops.mirror.store import Store
 
 GOOD: dict[str, Any] = {
     "modules": {"tool": {"path": "example.org/tool", "version": "v1.2.3"}},
@@ -133,6 +135,53 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     assert "image: colour" in said
 
 
+def test_a_module_may_be_pinned_beside_another(tmp_path: Path) -> None:
+    content = copy.deepcopy(GOOD)
+    content["modules"]["other"] = {"path": "example.org/other", "version": "v2.0.0", "pins": "tool"}
+    assert "other: version: mirror/go/tool/go.mod does not require example.org/other v2.0.0" in refusal(
+        tmp_path, content
+    )
+    content["modules"]["other"] = {**content["modules"]["tool"], "pins": "tool"}
+    assert catalog.load(write(tmp_path, content), tmp_path).modules["other"].pins == "tool"
+
+
+def test_an_image_of_our_own_may_take_files_of_a_module_that_the_catalog_holds(tmp_path: Path) -> None:
+    content = copy.deepcopy(GOOD)
+    image = content["artifacts"]["image"]
+    image["upstream"] = {"none": "this project's own"}
+    tree = {"module": "tool", "path": "api.proto"}
+    image["build"] = {"from": "workload", "folder": "mirror/images/image", "base": "program", "trees": {"a": tree}}
+    assert catalog.load(write(tmp_path, content), tmp_path).artifacts["image"].modules == ("tool",)
+    tree["module"] = "nowhere"
+    assert "image: build: module 'nowhere' is not among modules" in refusal(tmp_path, content)
+
+
 def test_every_build_module_is_in_the_catalog() -> None:
     folders = {path.parent.name for path in (catalog.ROOT / "mirror" / "go").glob("*/go.mod")}
-    assert folders == set(catalog.load().modules)
+    assert folders == {module.pins or name for name, module in catalog.load().modules.items()}
+
+
+def test_the_c_compiler_has_its_part_in_the_key_and_the_build_of_what_it_links(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    entries = catalog.load().artifacts
+    builds = {name: entries[name].build for name in ("nvidia-device-plugin-binary", "kubectl")}
+    told: dict[str, dict[str, str]] = {}
+    for name, build in builds.items():
+        assert isinstance(build, catalog.GoProgram)
+        module = catalog.load().modules[build.module]
+        monkeypatch.setattr(golang.toolchains, "go", lambda _: Path("go"))
+        monkeypatch.setattr(golang.work, "run", lambda *_, env, name=name, **__: told.update({name: env}))
+        golang.build(build.module, module, [build], tmp_path, tmp_path / "log")
+    assert told["nvidia-device-plugin-binary"]["CGO_ENABLED"] == "1"
+    assert told["kubectl"]["CGO_ENABLED"] == "0", "static: it runs on any Debian, and in an image with nothing else"
+
+    def keys() -> dict[str, str]:
+        planner = Planner(catalog.load(), Store(tmp_path), "build", upstream.nowhere)
+        return {name: planner.planned(name).key for name in builds}
+
+    before = keys()
+    monkeypatch.setattr(toolchains, "cc_version", lambda: "gcc 99")
+    after = keys()
+    assert before["kubectl"] == after["kubectl"]
+    assert before["nvidia-device-plugin-binary"] != after["nvidia-device-plugin-binary"]

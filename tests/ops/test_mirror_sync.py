@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from ops.mirror.catalog import Catalog, Entry
 from ops.mirror.plan import Planner
 from ops.mirror.registry import Storage
 from ops.mirror.store import Store
-from ops.mirror.verify import damage
+from ops.mirror.verify import damage, verify
 
 MMDEBSTRAP = """#!/bin/sh
 # The tar's place is the second last word before the sources.
@@ -51,8 +51,8 @@ class Lab:
             }
         )
 
-    def sync(self) -> None:
-        filling.sync(store=self.store, index=self.index, jobs=1)
+    def sync(self, also: Sequence[str] = ()) -> None:
+        filling.sync(store=self.store, index=self.index, jobs=1, also=also)
 
     def calls(self) -> int:
         path = self.root / "calls"
@@ -88,6 +88,26 @@ def test_a_second_sync_makes_nothing(lab: Lab) -> None:
     made, written = lab.calls(), lab.index.stat().st_mtime_ns
     lab.sync()
     assert (lab.calls(), lab.index.stat().st_mtime_ns) == (made, written)
+
+
+def test_what_is_on_request_is_made_when_it_is_asked_for_and_kept_from_then_on(lab: Lab) -> None:
+    asked = lab.catalog.artifacts["second"].model_copy(update={"on_request": True})
+    lab.catalog = Catalog(modules={}, artifacts={**lab.catalog.artifacts, "second": asked})
+    lab.sync()
+    assert lab.calls() == 1
+    assert set(Index.load(lab.index).artifacts) == {"first"}
+    assert verify(store=lab.store) == 0, "what nobody asked for is not missing"
+    lab.sync(also=["second"])
+    lab.sync()
+    assert lab.calls() == 2
+    assert set(Index.load(lab.index).artifacts) == {"first", "second"}, "another environment still needs its line"
+
+
+def test_a_damaged_index_is_written_anew(lab: Lab) -> None:
+    lab.sync()
+    lab.index.write_text("{")
+    lab.sync()
+    assert set(Index.load(lab.index).artifacts) == {"first", "second"}
 
 
 def test_only_what_changed_is_made_again(lab: Lab) -> None:

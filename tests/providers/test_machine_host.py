@@ -78,6 +78,23 @@ def test_limits_are_never_raised_without_the_capability() -> None:
     assert host.ulimits()[1] == f"nofile={host.open_files}:{host.open_files}"
 
 
+def test_machines_get_real_time_where_the_kernel_keeps_it_from_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hostprep, "REALTIME", tmp_path)
+    assert Host.detect().realtime() == []
+    hostprep.allow_realtime("labs")
+    assert not list(tmp_path.iterdir()), "there is nothing to allow"
+
+    (tmp_path / hostprep.REALTIME_FILE).write_text("950000")
+    flag, micros = Host.detect().realtime()
+    assert flag == "--cpu-rt-runtime"
+    hostprep.allow_realtime("labs")
+    hostprep.allow_realtime("labs")
+    allowed = int((tmp_path / "labs" / hostprep.REALTIME_FILE).read_text())
+    assert 8 * int(micros) <= allowed < 950000, "a lab of both sites has that many machines"
+
+
 # Runs in a network namespace of its own, where the packet filter is empty and ours to fill.
 FILTERS = """
 import json, subprocess, sys

@@ -52,6 +52,8 @@ def test_a_network_refuses_addresses_that_cannot_be(
         ({"authorized_key": "-----BEGIN OPENSSH PRIVATE KEY-----"}, "authorized_key"),
         ({"disks": {"data": "/srv"}}, "disks"),
         ({"disks": {"/data": "srv"}}, "disks"),
+        ({"shared": {"data": "/srv"}}, "shared"),
+        ({"shared": {"/data": "/srv:x"}}, "shared"),
     ],
 )
 def test_a_machine_refuses_what_podman_would_refuse_half_way(store: Podman, changed: dict[str, Any], key: str) -> None:

@@ -82,6 +82,7 @@ def made(store: Path) -> TestLab:
         "address": ADDRESS,
         "authorized_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFirst",
         "disks": {"/var/lib/etcd": str(store / "disks" / "etcd")},
+        "shared": {"/srv/nas": str(store / "nas")},
     }
     Network(podman).create(CTX, network)
     _, state = Machine(podman).create(CTX, machine)
@@ -248,11 +249,13 @@ def test_a_dead_lab_makes_room_and_nothing_of_it_is_left(made: TestLab, store: P
     assert (store / "disks" / "etcd" / "written").exists(), "another checkout's data is not ours to remove"
 
 
-def test_deleting_a_machine_removes_its_disks(made: TestLab, store: Path) -> None:
+def test_deleting_a_machine_removes_its_disks_and_leaves_what_it_shared(made: TestLab, store: Path) -> None:
     Network(made.podman).create(CTX, made.network)
     _, state = Machine(made.podman).create(CTX, inputs(made))
+    made.run("touch", "/srv/nas/written")
     Machine(made.podman).delete(CTX, NAME, state)
     assert not (store / "disks" / "etcd").exists()
+    assert (store / "nas" / "written").exists()
     Machine(made.podman).delete(CTX, NAME, state)
     Network(made.podman).delete(CTX, "lab-test", made.network)
     assert made.podman.list_networks() == []

@@ -17,6 +17,13 @@ from infra.providers.isthmus.podman import RUN
 
 CAP_SYS_RESOURCE = 24
 
+REALTIME = Path("/sys/fs/cgroup/cpu")
+REALTIME_FILE = "cpu.rt_runtime_us"
+MACHINE_REALTIME_US = 50_000
+"""Of each second and processor, for the real-time processes of one machine."""
+LAB_REALTIME_US = 800_000
+"""For all machines of this host together."""
+
 SAVED = "host.json"
 """Under RUN: what the settings were before the first lab, and which labs hold them changed. Gone after a restart of
 the host, and so are the changes."""
@@ -64,6 +71,8 @@ class Host:
     open_files: int
     """The hard limit of open files that a machine's processes can have."""
     processes: int
+    realtime_groups: bool
+    """Whether the kernel gives a cgroup no real-time processor time until it is told to (cgroup v1 alone can)."""
 
     @classmethod
     def detect(cls) -> Host:
@@ -83,7 +92,12 @@ class Host:
             sys_resource=sys_resource,
             open_files=open_files,
             processes=processes,
+            realtime_groups=(REALTIME / REALTIME_FILE).exists(),
         )
+
+    def realtime(self) -> list[str]:
+        """podman's flag for a machine's real-time processes, where the kernel asks for one."""
+        return ["--cpu-rt-runtime", str(MACHINE_REALTIME_US)] if self.realtime_groups else []
 
     def ulimits(self) -> list[str]:
         """podman's flags for a machine's limits."""
@@ -225,6 +239,17 @@ def _remove_chains(command: str, table: str) -> None:
         call("--flush", chain)
     for chain in chains:
         call("--delete-chain", chain)
+
+
+def allow_realtime(parent: str) -> None:
+    """Let containers below the cgroup `parent` have real-time processes, where the kernel asks for it.
+
+    podman says what a container may take and fails where its parent has less.
+    """
+    if (REALTIME / REALTIME_FILE).exists():
+        folder = REALTIME / parent
+        folder.mkdir(exist_ok=True)
+        (folder / REALTIME_FILE).write_text(str(LAB_REALTIME_US))
 
 
 def remove_cgroups(parent: str) -> None:

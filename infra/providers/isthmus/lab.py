@@ -146,6 +146,7 @@ def start(name: str, podman: Podman) -> None:
 
     A bridge that is made anew gets a random one, and every ARP entry for the gateway in the machines would be stale.
     """
+    hostprep.allow_realtime(CGROUP_PARENT)
     podman("start", name)
     pin_bridges(podman)
 

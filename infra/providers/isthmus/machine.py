@@ -20,7 +20,8 @@ BOOT_PATIENCE_S = 90
 
 class Machine:
     """Inputs: hostname, network, address, mac (optional), uplinks (network -> address; optional), image, image_digest,
-    authorized_key, disks (mount point -> host folder), checkout, environment.
+    authorized_key, disks (mount point -> host folder), shared (the same, of several machines; optional), checkout,
+    environment.
 
     On its network the machine is eth0, on its uplinks eth1 and so on, in the order of their names.
     """
@@ -30,7 +31,18 @@ class Machine:
     secrets: ClassVar[frozenset[str]] = frozenset()
 
     REPLACE: ClassVar[frozenset[str]] = frozenset(
-        {"hostname", "network", "address", "mac", "uplinks", "image_digest", "disks", "checkout", "environment"}
+        {
+            "hostname",
+            "network",
+            "address",
+            "mac",
+            "uplinks",
+            "image_digest",
+            "disks",
+            "shared",
+            "checkout",
+            "environment",
+        }
     )
     IGNORE: ClassVar[frozenset[str]] = frozenset({"image"})
 
@@ -53,11 +65,12 @@ class Machine:
         key = news.get("authorized_key")
         if key is not UNKNOWN and not str(key).startswith(("ssh-", "ecdsa-", "sk-")):
             reasons["authorized_key"] = "is not an OpenSSH public key, such as `ssh-ed25519 AAAA...`"
-        for mount, folder in (news.get("disks") or {}).items() if news.get("disks") is not UNKNOWN else ():
-            if not mount.startswith("/"):
-                reasons["disks"] = f"has the mount point {mount}, which must be an absolute path"
-            elif folder is not UNKNOWN and (not str(folder).startswith("/") or ":" in str(folder)):
-                reasons["disks"] = f"has the folder {folder}, which must be an absolute path without a colon"
+        for where in ("disks", "shared"):
+            for mount, folder in (news.get(where) or {}).items() if news.get(where) is not UNKNOWN else ():
+                if not mount.startswith("/"):
+                    reasons[where] = f"has the mount point {mount}, which must be an absolute path"
+                elif folder is not UNKNOWN and (not str(folder).startswith("/") or ":" in str(folder)):
+                    reasons[where] = f"has the folder {folder}, which must be an absolute path without a colon"
         return reasons
 
     def diff(self, ctx: Context, rid: str, olds: dict[str, Any], news: dict[str, Any]) -> list[Change]:  # noqa: ARG002
@@ -126,15 +139,15 @@ class Machine:
         return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
 
     def _make(self, news: dict[str, Any], tag: str) -> None:
-        for folder in news["disks"].values():
+        folders = {**news["disks"], **(news.get("shared") or {})}
+        for folder in folders.values():
             Path(folder).mkdir(parents=True, exist_ok=True)
         # podman mounts nosuid,nodev unless told otherwise; containers inside the machine need both, and exec.
-        disks = [
-            flag for mount, folder in news["disks"].items() for flag in ("--volume", f"{folder}:{mount}:suid,dev,exec")
-        ]
+        disks = [flag for mount, folder in folders.items() for flag in ("--volume", f"{folder}:{mount}:suid,dev,exec")]
         # Where the kernel has modules, parts inside the machine may load one, as they would on a server.
         if Path("/lib/modules").is_dir():
             disks += ["--volume", "/lib/modules:/lib/modules:ro"]
+        host = hostprep.Host.detect()
         self._podman(
             *("create", "--tty", "--name", news["hostname"], "--hostname", news["hostname"]),
             *("--label", f"isthmus.spec={self._spec(news)}"),
@@ -142,7 +155,8 @@ class Machine:
             *("--privileged", "--cgroupns=private", "--cgroup-parent", f"/{CGROUP_PARENT}", "--systemd=false"),
             *("--env", "container=podman", "--stop-signal", "SIGRTMIN+3", "--stop-timeout", "10"),
             *_interfaces(news),
-            *("--no-hosts", "--dns=none", "--restart=always", "--pids-limit=-1", *hostprep.Host.detect().ulimits()),
+            *("--no-hosts", "--dns=none", "--restart=always", "--pids-limit=-1", *host.ulimits()),
+            *host.realtime(),
             *("--tmpfs", "/run:rw,exec,mode=755", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:rw,exec,mode=1777"),
             *("--log-opt", "max-size=1mb", *disks, tag),
         )

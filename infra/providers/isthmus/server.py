@@ -111,6 +111,7 @@ def main(engine_address: str) -> None:
     """The whole provider with all of its resources."""
     # Imported here: a test of the server needs neither podman nor ansible.
     from infra.providers.isthmus.aws_api import AwsApi
+    from infra.providers.isthmus.certificate import Certificate
     from infra.providers.isthmus.log import connect
     from infra.providers.isthmus.machine import Machine
     from infra.providers.isthmus.network import Network
@@ -119,9 +120,9 @@ def main(engine_address: str) -> None:
     from infra.providers.isthmus.secret import RandomSecret
 
     provider = IsthmusProvider(
-        [Network(), Machine(), AwsApi(), RandomSecret(), Playbook()],
+        [Network(), Machine(), AwsApi(), RandomSecret(), Certificate(), Playbook()],
         engine=connect(engine_address),
-        create_first=frozenset({RandomSecret.token}),
+        create_first=frozenset({RandomSecret.token, Certificate.token}),
     )
     try:
         asyncio.run(serve(provider, engine_address))

@@ -191,7 +191,8 @@ def test_no_policy_allows_everything_without_a_condition(cloud: Recorded) -> Non
 def test_pods_get_their_rights_by_their_service_account_and_nobody_has_a_key(cloud: Recorded) -> None:
     assert not cloud.of("iam/accessKey:AccessKey") and not cloud.of("iam/user:User")
     pods = cloud.of("eks/podIdentityAssociation:PodIdentityAssociation")
-    assert {one.name for one in pods} == {"training", "inference", "replication", "backup", "ebs-csi"}
+    expected = {"training", "inference", "replication", "backup", "ebs-csi"}
+    assert {one.name for one in pods} == expected | ({"efs-csi"} if cloud.of("efs/fileSystem:FileSystem") else set())
     for one in pods:
         trust = json.loads(cloud.one("iam/role:Role", one.name).inputs["assumeRolePolicy"])["Statement"][0]
         bound = trust["Condition"]["StringEquals"]
@@ -203,6 +204,25 @@ def test_serving_reads_models_and_cannot_write_them(cloud: Recorded) -> None:
     text = cloud.one("iam/rolePolicy:RolePolicy", "inference").inputs["policy"]
     assert "s3:GetObject" in text
     assert "Put" not in text and "GenerateDataKey" not in text
+
+
+def test_a_file_system_is_there_when_its_add_on_is_encrypted_and_in_every_zone(cloud: Recorded) -> None:
+    settings = cloud.environment.cloud
+    assert settings is not None
+    found = cloud.of("efs/fileSystem:FileSystem")
+    assert bool(found) == bool(settings.addons.aws_efs_csi_driver)
+    assert bool(found) == ("aws-efs-csi-driver" in {one.name for one in cloud.of("eks/addon:Addon")})
+    for one in found:
+        assert one.inputs["encrypted"] is True
+        assert one.inputs["kmsKeyId"] == "arn:aws:::data"
+        assert len(cloud.of("efs/mountTarget:MountTarget")) == len(settings.zones)
+
+
+def test_volumes_are_encrypted_with_a_grant_that_only_aws_itself_can_use(cloud: Recorded) -> None:
+    said = json.loads(cloud.one("iam/rolePolicy:RolePolicy", "ebs-csi").inputs["policy"])["Statement"]
+    (grants,) = [one for one in said if "kms:CreateGrant" in one["Action"]]
+    assert grants["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+    assert {resource for one in said for resource in one["Resource"]} == {"arn:aws:::data"}
 
 
 def test_both_tunnels_speak_ikev2_with_strong_ciphers_alone(cloud: Recorded) -> None:
@@ -245,7 +265,12 @@ def test_every_resource_goes_to_that_provider(cloud: Recorded) -> None:
 def test_what_keeps_data_is_protected_unless_the_file_lets_it_go(cloud: Recorded) -> None:
     settings = cloud.environment.cloud
     assert settings is not None
-    keeping = [*cloud.of("s3/bucket:Bucket"), *cloud.of("kms/key:Key"), cloud.one("eks/cluster:Cluster")]
+    keeping = [
+        *cloud.of("s3/bucket:Bucket"),
+        *cloud.of("efs/fileSystem:FileSystem"),
+        *cloud.of("kms/key:Key"),
+        cloud.one("eks/cluster:Cluster"),
+    ]
     assert {cloud.options[one.kind, one.name].protect for one in keeping} == {not settings.deletable}
     assert {one.inputs["forceDestroy"] for one in cloud.of("s3/bucket:Bucket")} == {settings.deletable}
 

@@ -50,6 +50,12 @@ def test_a_machine_keeps_its_disks_apart_from_others_and_from_other_environments
     assert all(Path(disk).is_relative_to(checkout / "local" / "machines") for disk in disks)
 
 
+def test_all_machines_of_a_site_share_one_folder_that_is_no_machines_own(checkout: Path) -> None:
+    resources, _ = register(recording.local())
+    shared = [one.inputs["shared"] for one in resources if one.kind == "Machine"]
+    assert shared == [{"/srv/nas": str(checkout / "local" / "nas" / "onprem")}] * 3
+
+
 def test_the_playbook_knows_each_machine_by_the_key_that_it_made() -> None:
     recorded = register(recording.local())
     hosts = playbook(recorded)["inventory"]["all"]["hosts"]

@@ -1,37 +1,39 @@
-"""The platform as it is registered, with a small chart in Cilium's place."""
+"""The platform as it is registered, with a small chart in Cilium's place, and upstream's definitions of snapshots."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from infra.platform import Platform, PlatformArgs, cilium, cluster
+from infra.platform import Platform, PlatformArgs, Shown, cilium, cluster
+from infra.platform.chart import Manifest
+from infra.platform.csi import snapshots
 from tests.infra import recording
+from tests.infra.manifests.vendor import SNAPSHOTS
 from tests.infra.recording import Resource
 
-CHART: list[dict[str, Any]] = [
+CHART: list[Manifest] = [
     {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "cilium", "namespace": "kube-system"}},
-    {
-        "apiVersion": "apps/v1",
-        "kind": "DaemonSet",
-        "metadata": {"name": "cilium", "namespace": "kube-system"},
-        "spec": {"selector": {"matchLabels": {"k8s-app": "cilium"}}},
-    },
 ]
+
+CRDS: list[Manifest] = list(SNAPSHOTS.content()["definitions"].values())
 
 
 @pytest.fixture(scope="session")
 def platform() -> list[Resource]:
     """Every resource of the platform of environments/local.yaml."""
     local = recording.local()
+    assert local.platform.status
     args = PlatformArgs(
         cluster=cluster.of_hosts(local.onprem),
         kubernetes_version=local.kubernetes.version,
+        storage=local.platform.storage,
         object_store=local.platform.object_store,
         index=recording.index(),
         published=True,
+        monitoring=local.platform.monitoring,
+        status=Shown(settings=local.platform.status, model=local.workloads.inference.model),
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cilium, "objects", lambda *_: CHART)
+        patch.setattr(snapshots, "definitions", lambda *_: CRDS)
         return recording.record(lambda: Platform("platform", args))

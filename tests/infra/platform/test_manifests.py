@@ -48,9 +48,14 @@ def test_an_unknown_kind_becomes_a_custom_resource() -> None:
     assert resource.inputs["spec"] == {"a": 1}
 
 
-def test_an_unknown_kind_with_more_than_a_spec_is_refused() -> None:
+def test_a_custom_resource_may_have_more_than_a_spec() -> None:
+    (resource,) = registered(manifest("snapshot.storage.k8s.io/v1", "VolumeSnapshotClass", "n", driver="d"))
+    assert resource.inputs["driver"] == "d"
+
+
+def test_an_unknown_kind_of_kubernetes_own_is_refused() -> None:
     with pytest.raises(TypeError, match="give its kind a class"):
-        manifests.create([manifest("cilium.io/v2", "Odd", "n", data={})], opts=pulumi.ResourceOptions())
+        manifests.create([manifest("apps/v1", "Odd", "n", spec={})], opts=pulumi.ResourceOptions())
 
 
 def test_namespaces_come_first_and_pods_last() -> None:

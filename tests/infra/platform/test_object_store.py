@@ -88,12 +88,16 @@ def test_objects_are_spread_over_hosts_as_zones(settings: Any) -> None:
     assert {node["capacity"] for node in nodes} == {2 * 1024**3}
 
 
-def test_the_store_is_open_to_workloads_its_replicas_and_its_setup_alone(platform: list[Resource]) -> None:
+def test_the_store_is_open_to_workloads_replicas_its_setup_and_who_watches_it(platform: list[Resource]) -> None:
     spec = recording.the(platform, "NetworkPolicy", "object-store-garage").inputs["spec"]
     ports = {rule["ports"][0]["port"]: rule["from"] for rule in spec["ingress"]}
+    prometheus = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}},
+        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}},
+    }
     assert ports == {
         3900: [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "workloads"}}}],
         3901: [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "garage"}}}],
-        3903: [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "garage-setup"}}}],
+        3903: [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "garage-setup"}}}, prometheus],
     }
     assert [rule["ports"][0]["port"] for rule in spec["egress"]] == [3901]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from infra import naming
+from infra import naming, nodes
 from infra.environment import Environment
 from infra.platform import Platform, PlatformArgs, cilium, cluster, pods
 from infra.platform.credentials import Keys
@@ -22,15 +22,18 @@ def elsewhere(keys: Keys) -> ModelStore:
     return model_store.garage_from_outside(keys, IPv4Address("10.90.0.101"))
 
 
-def workloads_of(environment: Environment, trains: bool = True, **images: Any) -> list[Resource]:
+def workloads_of(environment: Environment, trains: bool = True, watched: bool = False, **images: Any) -> list[Resource]:
     index = recording.index(**images)
 
     def program() -> None:
         args = PlatformArgs(
             cluster=cluster.of_hosts(environment.onprem),
             kubernetes_version=environment.kubernetes.version,
+            storage=None,
             object_store=environment.platform.object_store,
             index=index,
+            accelerators=nodes.offers(environment, "onprem"),
+            monitoring=environment.platform.monitoring if watched else None,
         )
         platform = Platform("platform", args)
         assert platform.object_store is not None
@@ -56,14 +59,10 @@ def resources() -> list[Resource]:
 
 
 @pytest.mark.parametrize(("kind", "name"), [("Job", "training"), ("Deployment", "inference")])
-def test_a_workload_is_confined_bounded_and_pinned(resources: list[Resource], kind: str, name: str) -> None:
+def test_a_workload_runs_the_image_of_its_name(resources: list[Resource], kind: str, name: str) -> None:
     pod = recording.the(resources, kind, name).pod
     assert pod is not None
     (container,) = pod["containers"]
-    assert pod["securityContext"]["runAsNonRoot"] is True
-    assert pod["automountServiceAccountToken"] is False
-    assert container["securityContext"]["readOnlyRootFilesystem"] is True
-    assert container["resources"].keys() == {"requests", "limits"}
     assert container["image"] == f"registry.example/{name}:v1@sha256:{'0' * 64}"
 
 
@@ -95,11 +94,11 @@ def test_training_runs_again_only_when_its_image_or_a_setting_changes() -> None:
     assert first == run(local, inference=recording.image("registry.example/inference:v1", "1"))
 
 
-def test_bad_data_fails_a_run_at_once_and_a_lost_host_does_not(resources: list[Resource]) -> None:
-    rules = recording.the(resources, "Job", "training").inputs["spec"]["podFailurePolicy"]["rules"]
-    assert [rule["action"] for rule in rules] == ["Ignore", "FailJob"]
-    assert rules[0]["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
-    assert 3 in rules[1]["onExitCodes"]["values"]
+def test_a_run_on_a_lost_host_starts_anew_elsewhere_without_waiting_for_that_host(resources: list[Resource]) -> None:
+    spec = recording.the(resources, "Job", "training").inputs["spec"]
+    assert spec["podReplacementPolicy"] == "TerminatingOrFailed"
+    assert "podFailurePolicy" not in spec, "with one a pod is replaced only when its host says that it ended"
+    assert 1 <= spec["backoffLimit"] <= 3
 
 
 def test_inference_is_on_different_hosts_and_stays_while_it_is_replaced(resources: list[Resource]) -> None:
@@ -118,6 +117,47 @@ def test_replicas_wait_for_a_host_of_their_own_only_where_there_are_enough(resou
     assert spread["topologySpreadConstraints"][0]["nodeTaintsPolicy"] == "Ignore", "else two faults bring them together"
     (fewer,) = pods.apart("inference", replicas=2, hosts=1)
     assert fewer["node_taints_policy"] == "Honor", "else the second would wait for a host that takes no pod"
+
+
+def fixed() -> Environment:
+    """The environment without autoscaling."""
+    local = recording.local()
+    inference = local.workloads.inference.model_copy(update={"autoscaling": None})
+    return local.model_copy(update={"workloads": local.workloads.model_copy(update={"inference": inference})})
+
+
+def test_the_autoscaler_keeps_the_number_between_least_and_most_by_cpu(resources: list[Resource]) -> None:
+    scaler = recording.the(resources, "HorizontalPodAutoscaler", "inference")
+    spec = scaler.inputs["spec"]
+    assert (spec["minReplicas"], spec["maxReplicas"]) == (2, 4)
+    deployment = recording.the(resources, "Deployment", "inference").inputs
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": deployment["metadata"]["name"]}
+    assert spec["scaleTargetRef"] == target
+    assert scaler.inputs["metadata"]["namespace"] == deployment["metadata"]["namespace"]
+    average = {"type": "AverageValue", "averageValue": "150m"}
+    assert spec["metrics"] == [{"type": "Resource", "resource": {"name": "cpu", "target": average}}]
+
+
+def test_more_replicas_come_at_once_and_go_when_fewer_were_enough_for_a_while(resources: list[Resource]) -> None:
+    behavior = recording.the(resources, "HorizontalPodAutoscaler", "inference").inputs["spec"]["behavior"]
+    assert behavior["scaleUp"]["stabilizationWindowSeconds"] == 0
+    assert behavior["scaleDown"]["stabilizationWindowSeconds"] == 60
+    assert [one["value"] for way in ("scaleUp", "scaleDown") for one in behavior[way]["policies"]] == [100, 50]
+
+
+def test_the_number_is_the_autoscalers_alone_once_the_deployment_stands(resources: list[Resource]) -> None:
+    deployment = recording.the(resources, "Deployment", "inference")
+    assert deployment.options.ignores == ("spec.replicas",)
+    assert deployment.inputs["spec"]["replicas"] == 2, "else it begins with one, and an upgrade falls back to one"
+    assert "pulumi.com/patchForce" not in deployment.inputs["metadata"].get("annotations", {})
+
+
+def test_without_autoscaling_the_number_is_the_files_whoever_set_it_before() -> None:
+    resources = workloads_of(fixed())
+    assert not [one for one in resources if one.kind == "HorizontalPodAutoscaler"]
+    deployment = recording.the(resources, "Deployment", "inference")
+    assert deployment.options.ignores == ()
+    assert deployment.inputs["metadata"]["annotations"] == {"pulumi.com/patchForce": "true"}
 
 
 def test_load_balancers_can_name_each_pod(resources: list[Resource]) -> None:
@@ -155,3 +195,17 @@ def test_only_the_load_balancers_reach_inference_and_nobody_reaches_training(res
     hosts = [{"ipBlock": {"cidr": "10.90.0.0/24"}}, {"ipBlock": {"cidr": "10.244.0.0/16"}}]
     assert ingress == [{"from": hosts, "ports": [{"port": 8080, "protocol": "TCP"}]}]
     assert recording.the(resources, "NetworkPolicy", "workloads-training").inputs["spec"]["ingress"] == []
+
+
+def test_where_somebody_watches_prometheus_alone_may_ask_too_at_the_port_of_the_metrics() -> None:
+    watched = workloads_of(recording.local(), trains=False, watched=True)
+    reader = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}},
+        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}},
+    }
+    (inference,) = recording.the(watched, "NetworkPolicy", "workloads-inference").inputs["spec"]["ingress"]
+    assert reader in inference["from"] and len(inference["from"]) == 3
+    (replication,) = recording.the(watched, "NetworkPolicy", "workloads-replication").inputs["spec"]["ingress"]
+    assert replication == {"from": [reader], "ports": [{"port": 8080, "protocol": "TCP"}]}
+    apart = workloads_of(recording.local(), trains=False)
+    assert recording.the(apart, "NetworkPolicy", "workloads-replication").inputs["spec"]["ingress"] == []

@@ -35,7 +35,7 @@ def client(endpoint: str, service: str) -> Any:
 
 def make(endpoint: str) -> None:
     """Some of what the cloud half makes, in two regions' worth of services."""
-    ec2, kms, s3, eks, iam = (client(endpoint, service) for service in ("ec2", "kms", "s3", "eks", "iam"))
+    ec2, kms, s3, eks, iam, efs = (client(endpoint, name) for name in ("ec2", "kms", "s3", "eks", "iam", "efs"))
     named = [{"ResourceType": "vpc", "Tags": [{"Key": "Name", "Value": "lab"}]}]
     vpc = ec2.create_vpc(CidrBlock="10.1.0.0/16", TagSpecifications=named)["Vpc"]["VpcId"]
     subnets = [
@@ -63,11 +63,13 @@ def make(endpoint: str) -> None:
     iam.attach_role_policy(RoleName="nodes", PolicyArn="arn:aws:iam::aws:policy/AmazonEKSWorkerNodePolicy")
     eks.create_cluster(name="lab", roleArn=role, resourcesVpcConfig={"subnetIds": ids})
     eks.create_nodegroup(clusterName="lab", nodegroupName="cpu", subnets=ids, nodeRole=role, tags={"a": "b"})
+    shared = efs.create_file_system(CreationToken="lab", Encrypted=True, Tags=[{"Key": "a", "Value": "b"}])
+    efs.create_mount_target(FileSystemId=shared["FileSystemId"], SubnetId=ids[0])
 
 
 def seen(endpoint: str) -> dict[str, Any]:
     """All that can be known of it, dates included."""
-    ec2, kms, s3, eks, iam = (client(endpoint, service) for service in ("ec2", "kms", "s3", "eks", "iam"))
+    ec2, kms, s3, eks, iam, efs = (client(endpoint, name) for name in ("ec2", "kms", "s3", "eks", "iam", "efs"))
     kinds = ("vpcs", "subnets", "security_groups", "route_tables", "vpn_gateways", "customer_gateways")
     kinds += ("vpn_connections", "vpc_endpoints", "network_interfaces", "key_pairs")
     found = {kind: getattr(ec2, f"describe_{kind}")() for kind in kinds}
@@ -81,6 +83,10 @@ def seen(endpoint: str) -> dict[str, Any]:
     found["roles"], found["policies"] = iam.list_roles(), iam.list_attached_role_policies(RoleName="nodes")
     found["cluster"] = eks.describe_cluster(name="lab")
     found["nodes"] = eks.describe_nodegroup(clusterName="lab", nodegroupName="cpu")
+    found["file_systems"] = efs.describe_file_systems()
+    (shared,) = found["file_systems"]["FileSystems"]
+    shared["SizeInBytes"].pop("Timestamp")  # the moment of asking
+    found["mount_targets"] = efs.describe_mount_targets(FileSystemId=shared["FileSystemId"])
     for part in found.values():
         for one in part if isinstance(part, list) else [part]:
             one.pop("ResponseMetadata")

@@ -204,7 +204,7 @@ def test_a_reload_drops_no_request(start: Start, publish: Publish, trained: Trai
 
 def test_sigterm_drains_without_dropping_a_request(start: Start, publish: Publish, trained: Trained) -> None:
     publish(trained(17))
-    server = start(ISTHMUS_DRAIN_SECONDS="1")
+    server = start(ISTHMUS_DRAIN_SECONDS="4")  # time enough to be asked, on a machine that has others to serve
     server.wait(lambda: server.status("/v2/health/ready") == 200, "ready")
 
     async def scenario() -> Counter:
@@ -216,6 +216,7 @@ def test_sigterm_drains_without_dropping_a_request(start: Start, publish: Publis
         async with httpx.AsyncClient(base_url=str(server.client.base_url)) as other:
             assert (await other.get("/v2/health/ready")).status_code == 503
             assert (await other.get("/v2/health/live")).status_code == 200
+        await asyncio.sleep(1.5)
         until.set()  # a balancer has seen it by now and goes elsewhere; who connects at the very end is cut
         seen = await polling
         await asyncio.to_thread(server.process.wait, 20)

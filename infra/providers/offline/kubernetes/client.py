@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CONNECT_SECONDS = 5
-ANSWER_SECONDS = 12
-"""How long one answer may take: a connection through an address that has just moved never gets one."""
-RETRY_SECONDS = 60
+CONNECT_SECONDS = 15
+"""How long a connection and its handshake may take: an API server with a whole platform to take in, on processors that
+it shares with all that starts, needs more than its usual moment, and who asks again only adds to its work."""
+ANSWER_SECONDS = 30
+"""How long one answer may take: a connection through an address that has just moved may never get one."""
+RETRY_SECONDS = 90
 """How long a request is repeated: longer than a control plane's failover takes, lost answers included."""
 CONNECTIONS = 32
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from infra.providers.isthmus.handler import has_unknown
 from infra.providers.isthmus.log import EngineLog
-from infra.providers.offline.kubernetes import awaiting, drift, errors, naming, shape
+from infra.providers.offline.kubernetes import awaiting, drift, errors, ignoring, naming, shape
 from infra.providers.offline.kubernetes.awaiting.wait import Patience, not_ready_because, until_gone, until_ready
 from infra.providers.offline.kubernetes.client import RETRY_SECONDS, Cluster
 from infra.providers.offline.kubernetes.config import Settings
@@ -26,12 +26,13 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One call of the engine. `seconds` is the resource's custom timeout, 0 without one."""
+    """One call of the engine. `seconds`: the resource's custom timeout, 0 without one; `ignored`: its ignoreChanges."""
 
     urn: str
     kind: Kind
     log: EngineLog
     seconds: float = 0
+    ignored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,8 @@ class Objects:
         patience = self._patience(call, inputs)
         manager = naming.field_manager(call.urn, inputs, state)
         try:
-            live = self._apply(call.kind, self._to_api(call.kind, inputs), manager)
+            obj = self._to_api(call.kind, inputs)
+            live = self._apply(call.kind, self._without_ignored(call, obj, manager), manager)
         except errors.Unreachable as error:
             if not self._settings.skip_update_unreachable:
                 raise
@@ -84,7 +86,8 @@ class Objects:
             if not state and self._look(call.kind, obj, retry=PREVIEW_SECONDS) is not None:
                 # It may be the one that this create replaces, so what the server would say to a change tells nothing.
                 return shape.promised(call.kind, inputs, inputs)
-            live = self._apply(call.kind, obj, manager, dry_run=True)
+            wanted = self._without_ignored(call, obj, manager, retry=PREVIEW_SECONDS)
+            live = self._apply(call.kind, wanted, manager, dry_run=True)
         except errors.Unreachable as error:
             call.log.warning(f"not tried on the server: {error}")
             return shape.overlaid(state, inputs) if state else shape.promised(call.kind, inputs, inputs)
@@ -140,6 +143,13 @@ class Objects:
 
     def _to_api(self, kind: Kind, inputs: Object) -> Object:
         return shape.to_api(self._cluster.resolve(kind), inputs, self._settings.namespace)
+
+    def _without_ignored(self, call: Call, obj: Object, manager: str, *, retry: float = RETRY_SECONDS) -> Object:
+        """The object to apply, with what ignoreChanges names as the cluster has it."""
+        if not call.ignored:
+            return obj
+        live = self._look(call.kind, obj, retry=retry)
+        return obj if live is None else ignoring.leave(obj, live, call.ignored, manager)
 
     def _look(self, kind: Kind, obj: Object, *, retry: float) -> Object | None:
         metadata = obj["metadata"]

@@ -144,7 +144,8 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
     @answered
     def Update(self, request: Any, context: grpc.ServicerContext) -> Any:
         """Change an object."""
-        call, inputs = self._call(request.urn, request.timeout), decode(request.news)
+        call = self._call(request.urn, request.timeout, tuple(request.ignoreChanges))
+        inputs = decode(request.news)
         state = decode(request.olds).values
         if request.preview:
             promise = self._preview(call, inputs.values, state)
@@ -174,9 +175,9 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
         self._known().delete(call, request.id, decode(request.properties).values)
         return empty_pb2.Empty()
 
-    def _call(self, urn: str, seconds: float) -> Call:
+    def _call(self, urn: str, seconds: float, ignored: tuple[str, ...] = ()) -> Call:
         log = EngineLog(urn=urn, engine=self._engine)
-        return Call(urn=urn, kind=kinds.of_token(_token(urn)), log=log, seconds=seconds)
+        return Call(urn=urn, kind=kinds.of_token(_token(urn)), log=log, seconds=seconds, ignored=ignored)
 
     def _known(self) -> Objects:
         if self._objects is None:

@@ -48,6 +48,9 @@ def test_all_of_it_is_made(stack, aws) -> None:
     for name in buckets:
         assert aws("s3").get_bucket_versioning(Bucket=name)["Status"] == "Enabled"
         assert all(aws("s3").get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"].values())
+    (shared,) = aws("efs").describe_file_systems()["FileSystems"]
+    assert shared["Encrypted"]
+    assert shared["NumberOfMountTargets"] == 3
     assert {tag["Key"] for tag in vpc["Tags"]} >= {"Name", "isthmus:environment", "isthmus:managed-by"}
 
 
@@ -122,6 +125,7 @@ def test_its_end_leaves_the_account_empty(stack, aws) -> None:
     assert not aws("iam").list_roles()["Roles"]
     assert not aws("logs").describe_log_groups()["logGroups"]
     assert not aws("ecr").describe_repositories()["repositories"]
+    assert not aws("efs").describe_file_systems()["FileSystems"]
     assert not ec2.describe_launch_templates()["LaunchTemplates"]
     assert not ec2.describe_addresses()["Addresses"]
     assert not [one for one in ec2.describe_vpn_connections()["VpnConnections"] if one["State"] != "deleted"]

@@ -14,6 +14,7 @@ from infra.providers.offline.kubernetes.kinds import UnknownKind, of_token
         ("kubernetes:core/v1:Namespace", "v1", False),
         ("kubernetes:apps/v1:Deployment", "apps/v1", True),
         ("kubernetes:rbac.authorization.k8s.io/v1:ClusterRole", "rbac.authorization.k8s.io/v1", False),
+        ("kubernetes:node.k8s.io/v1:RuntimeClass", "node.k8s.io/v1", False),
         ("kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicyBinding", None, False),
         ("kubernetes:kueue.x-k8s.io/v1beta1:ClusterQueue", "kueue.x-k8s.io/v1beta1", None),
         ("kubernetes:cilium.io/v2:CiliumNetworkPolicy", "cilium.io/v2", None),

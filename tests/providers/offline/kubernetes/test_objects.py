@@ -181,6 +181,31 @@ def test_a_field_that_another_manager_owns_is_not_taken_silently(
     assert objects.update(settings, inputs, made.outputs).outputs["metadata"]["labels"] == {"a": "3"}
 
 
+def test_a_number_that_an_autoscaler_has_set_survives_an_update(
+    objects: Objects, apiserver: ApiServer, engine: Engine, namespace: str, nodes: Nodes
+) -> None:
+    nodes.says = READY
+    first = call(engine, "apps/v1:Deployment")
+    ignoring = dataclasses.replace(first, ignored=("spec.replicas",))
+    inputs = named("web", namespace, spec=workload(1))
+    made = objects.create(first, inputs)
+    inputs["metadata"]["labels"] = {"rollout": "1"}
+    same = objects.update(ignoring, inputs, made.outputs)
+    assert same.outputs["spec"]["replicas"] == 1, "a field of ours that is not sent falls back to its default"
+    # As an autoscaler does: through the scale, whose manager then owns the number.
+    scale = f"/apis/apps/v1/namespaces/{namespace}/deployments/web/scale"
+    apiserver.patch(scale, {"spec": {"replicas": 3}})
+    inputs["metadata"]["labels"] = {"rollout": "2"}
+    assert objects.preview(ignoring, inputs, same.outputs)["spec"]["replicas"] == 3
+    scaled = objects.update(ignoring, inputs, same.outputs)
+    assert scaled.reasons == ()
+    assert (scaled.outputs["spec"]["replicas"], scaled.outputs["metadata"]["labels"]) == (3, {"rollout": "2"})
+    with pytest.raises(ApiError, match="owned by another field manager"):
+        objects.update(first, inputs, scaled.outputs)
+    inputs["metadata"]["annotations"] = {"pulumi.com/patchForce": "true"}
+    assert objects.update(first, inputs, scaled.outputs).outputs["spec"]["replicas"] == 1, "it is taken back on request"
+
+
 def test_a_dropped_field_is_dropped_from_the_object(objects: Objects, engine: Engine, namespace: str) -> None:
     account, inputs = call(engine, "core/v1:ServiceAccount"), named("it", namespace)
     inputs["metadata"]["labels"] = {"a": "1", "b": "2"}

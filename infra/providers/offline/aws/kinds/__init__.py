@@ -6,6 +6,7 @@ from typing import Final
 
 from infra.providers.offline.aws.kind import Kind
 from infra.providers.offline.aws.kinds import (
+    efs,
     eks,
     iam,
     launch_template,
@@ -16,6 +17,6 @@ from infra.providers.offline.aws.kinds import (
     vpn,
 )
 
-MODULES: Final = (network, security_groups, launch_template, vpn, eks, iam, others, s3)
+MODULES: Final = (network, security_groups, launch_template, vpn, eks, efs, iam, others, s3)
 
 KINDS: Final[dict[str, Kind]] = {kind.token: kind for module in MODULES for kind in module.KINDS}

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-SERVICES: Final = ("budgets", "ec2", "ecr", "eks", "iam", "kms", "logs", "s3", "sts")
+SERVICES: Final = ("budgets", "ec2", "ecr", "efs", "eks", "iam", "kms", "logs", "s3", "sts")
 """What is offered: what the cloud half calls. Others need packages that are not here, and nobody saw them restored."""
 
 READS: Final = re.compile(r"(Batch(Check|Get)|Describe|Filter|Get|Head|List|Lookup|Search|Simulate|Test|Validate)")

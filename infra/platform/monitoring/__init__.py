@@ -1,0 +1,63 @@
+"""Monitoring of a site: Prometheus, its rules and Alertmanager, and what tells of hosts and of Kubernetes' objects.
+
+`Monitoring(name, MonitoringArgs(...), opts)`; the same on every site. What it reads is in scraping.py, what it warns of
+in rules/, and what to do then in docs/runbooks/.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+
+from infra.artifacts import Index
+from infra.environment import Monitoring as Settings
+from infra.platform import namespaces, policies
+from infra.platform.cluster import Cluster
+from infra.platform.monitoring.alertmanager import Alertmanager
+from infra.platform.monitoring.kube_state_metrics import KubeStateMetrics
+from infra.platform.monitoring.names import NAMESPACE, READER
+from infra.platform.monitoring.node_exporter import NodeExporter
+from infra.platform.monitoring.prometheus import Prometheus, PrometheusArgs
+
+__all__ = ["READER", "Monitoring", "MonitoringArgs"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonitoringArgs:
+    """The cluster, the environment's settings, whether the site has volumes, and the mirror's images.
+
+    `alert_readers`: who may ask which alerts there are.
+    """
+
+    cluster: Cluster
+    settings: Settings
+    persistent: bool
+    index: Index
+    alert_readers: tuple[policies.Peer, ...] = ()
+
+
+class Monitoring(pulumi.ComponentResource):
+    """Nothing waits for it: a site that is not watched still works."""
+
+    def __init__(self, name: str, args: MonitoringArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("isthmus:platform:Monitoring", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        namespace = namespaces.confined(NAMESPACE, opts=child)
+        inside = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
+        NodeExporter("node-exporter", index=args.index, opts=child)
+        KubeStateMetrics("kube-state-metrics", cluster=args.cluster, index=args.index, opts=inside)
+        Alertmanager(
+            "alertmanager",
+            replicas=args.settings.replicas,
+            hosts=len(args.cluster.workers),
+            index=args.index,
+            readers=args.alert_readers,
+            opts=inside,
+        )
+        Prometheus(
+            "prometheus",
+            PrometheusArgs(cluster=args.cluster, settings=args.settings, persistent=args.persistent, index=args.index),
+            inside,
+        )
+        self.register_outputs({})

@@ -1,0 +1,31 @@
+"""Names and ports that the parts of monitoring agree on, and who may read other apps' metrics."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from infra.platform import policies
+
+NAMESPACE: Final = "monitoring"
+HOSTS_NAMESPACE: Final = "monitoring-hosts"
+"""Of the node exporter alone, which is part of its host: no other pod of monitoring may do what it may."""
+
+PROMETHEUS: Final = "prometheus"
+ALERTMANAGER: Final = "alertmanager"
+NODE_EXPORTER: Final = "node-exporter"
+KUBE_STATE_METRICS: Final = "kube-state-metrics"
+
+PROMETHEUS_PORT: Final = 9090
+ALERTMANAGER_PORT: Final = 9093
+GOSSIP_PORT: Final = 9094
+NODE_EXPORTER_PORT: Final = 9100
+KUBE_STATE_METRICS_PORT: Final = 8080
+KUBE_STATE_METRICS_OWN_PORT: Final = 8081
+
+KUBELET_PORT: Final = 10250
+API_SERVER_PORT: Final = 6443
+"""Where each API server listens itself: the address of its Service is translated before policy is applied."""
+COREDNS_PORT: Final = 9153
+
+READER: Final[policies.Peer] = policies.app(PROMETHEUS, within=NAMESPACE)
+"""The pods that read metrics of other namespaces; nobody else there does."""

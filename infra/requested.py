@@ -1,0 +1,20 @@
+"""What of the mirror an environment asks for beside what every environment has: the catalog's entries `on_request`."""
+
+from __future__ import annotations
+
+from infra.accelerators import IMAGES
+from infra.environment import Environment
+from infra.naming import LAB_STORAGE, MONITORING, SNAPSHOTS, STATUS
+
+
+def artifacts(environment: Environment) -> list[str]:
+    """Names of artefacts; what they are made of comes with them."""
+    platform = environment.platform
+    wanted = {IMAGES[one.plugin] for one in platform.accelerators}
+    if platform.storage:
+        wanted |= {*SNAPSHOTS, *(LAB_STORAGE if platform.storage.lab else ())}
+    if platform.monitoring:
+        wanted |= {*MONITORING}
+    if platform.status:
+        wanted.add(STATUS)
+    return sorted(wanted)

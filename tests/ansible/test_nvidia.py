@@ -1,0 +1,79 @@
+"""What a host with NVIDIA GPUs is given, and that other hosts are given nothing of it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from typing import Any
+
+import yaml
+
+from infra.platform.device_plugins import NVIDIA_RUNTIME
+from tests.ansible.conftest import ANSIBLE, role_yaml
+
+Render = Callable[..., str]
+
+
+def _tasks() -> list[dict[str, Any]]:
+    return role_yaml("nvidia", "tasks/main.yml")
+
+
+def _task(module: str) -> list[dict[str, Any]]:
+    return [task[module] for task in _tasks() if module in task]
+
+
+def test_the_role_runs_on_the_hosts_of_its_group_alone() -> None:
+    plays: list[dict[str, Any]] = yaml.safe_load((ANSIBLE / "site.yml").read_text())
+    named = [role for play in plays for role in play.get("roles", []) if role["role"] == "nvidia"]
+    assert [role.get("when") for role in named] == ["inventory_hostname in groups['nvidia']"]
+
+
+def test_containerd_gets_a_second_runtime_in_a_file_that_its_own_role_does_not_write(render: Render) -> None:
+    runtimes = tomllib.loads(render("nvidia", "containerd.toml.j2"))["plugins"]["io.containerd.cri.v1.runtime"][
+        "containerd"
+    ]["runtimes"]
+    assert runtimes["nvidia"]["options"]["BinaryName"] == "/usr/bin/nvidia-container-runtime"
+
+    own = tomllib.loads(render("containerd", "config.toml.j2"))
+    there = own["plugins"]["io.containerd.cri.v1.runtime"]["containerd"]["runtimes"]
+    assert runtimes["nvidia"]["runtime_type"] == there["runc"]["runtime_type"]
+    assert runtimes["nvidia"]["options"]["SystemdCgroup"] == there["runc"]["options"]["SystemdCgroup"]
+    place = role_yaml("nvidia", "vars/main.yml")["__nvidia_containerd"]
+    assert place.startswith("/etc/containerd/conf.d/")
+    written = {file["dest"] for file in role_yaml("containerd", "vars/main.yml")["__containerd_configuration"]}
+    assert place not in written
+
+
+def test_the_runtime_has_the_name_that_pods_ask_for(render: Render) -> None:
+    assert f"containerd.runtimes.{NVIDIA_RUNTIME}]" in render("nvidia", "containerd.toml.j2")
+
+
+def test_containerd_is_restarted_when_the_file_is_newer_than_it() -> None:
+    (units,) = _task("isthmus.host.units")
+    files = {unit["name"]: unit.get("files", []) for unit in units["units"]}
+    assert files["containerd"] == ["{{ __nvidia_containerd }}"]
+    assert files["nvidia-dcgm-exporter"] == ["{{ __nvidia_exporter }}"]
+
+
+def test_every_package_that_is_installed_is_pinned(render: Render) -> None:
+    packages = role_yaml("nvidia", "defaults/main.yml")["nvidia_packages"]
+    blocks = [block for block in render("nvidia", "preferences.j2").split("\n\n") if "Package: " in block]
+    pinned = {}
+    for block in blocks:
+        lines = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith("#"))
+        assert lines["Pin-Priority"] == "1001"
+        pinned[lines["Package"]] = lines["Pin"].removeprefix("version ")
+    assert pinned == packages
+
+
+def test_check_mode_asks_no_driver_that_is_not_installed_yet() -> None:
+    for task in _tasks():
+        if "nvidia-smi" in str(task) or "ansible.builtin.assert" in task:
+            assert task["when"] == "not ansible_check_mode", task["name"]
+        if "ansible.builtin.shell" in task:
+            assert task["check_mode"] is False, task["name"]
+            assert task["changed_when"] is False, task["name"]
+
+
+def test_the_exporter_tells_which_pod_has_a_device(render: Render) -> None:
+    assert "Environment=DCGM_EXPORTER_KUBERNETES=true" in render("nvidia", "exporter.conf.j2").splitlines()

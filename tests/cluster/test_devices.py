@@ -1,0 +1,243 @@
+"""Accelerators through the kubelet's device plugin API: told of, handed out, waited for, and lost without harm."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra import nodes
+from infra.accelerators import SIMULATED, SIMULATED_DEVICES
+from ops import cluster, machines, sites
+from ops.console import Failure
+from ops.up import load
+from tests.cluster.conftest import ENVIRONMENT
+
+SETTINGS = load(ENVIRONMENT)
+SIMULATED_ON: list[nodes.Site] = [
+    site
+    for site in nodes.SITES
+    if any(offer.accelerator.plugin == "simulated" for offer in nodes.offers(SETTINGS, site))
+]
+
+SCRIPT = """
+import pathlib, sys, time
+print(*sorted(path.name for path in pathlib.Path("/tmp").glob("Dev-*")), flush=True)
+time.sleep(float(sys.argv[1]))
+"""
+
+ALL = (SIMULATED_DEVICES, SIMULATED_DEVICES)
+"""Devices of a host that has them, and those of them that can be handed out."""
+
+PATIENCE_S = 60
+"""More than the kubelet's and the scheduler's turns take on a busy machine."""
+
+
+class Lab:
+    """One site, a namespace of the test's own, and pods in it that ask for devices."""
+
+    def __init__(self, site: nodes.Site, namespace: str, folder: Path) -> None:
+        self.site, self.namespace, self.folder = site, namespace, folder
+        (offer,) = (o for o in nodes.offers(SETTINGS, site) if o.accelerator.plugin == "simulated")
+        self.selector = offer.accelerator.node_selector
+        self.plugin = offer.accelerator.name
+        self.hosts = [
+            host.name for host in sites.one(SETTINGS, site).having("worker") if offer.accelerator.selects(host.labels)
+        ]
+        served = cluster.items(
+            ENVIRONMENT, "pods", "-n", "workloads", "-l", "app.kubernetes.io/name=inference", site=site
+        )
+        self.image = served[0]["spec"]["containers"][0]["image"]
+
+    def kubectl(self, *arguments: str) -> str:
+        return cluster.kubectl(ENVIRONMENT, *arguments, site=self.site, timeout=120)
+
+    def get(self, kind: str, name: str, *arguments: str) -> dict[str, Any]:
+        return json.loads(self.kubectl("get", kind, name, *arguments, "-o", "json"))
+
+    def pod(self, name: str) -> dict[str, Any]:
+        return self.get("pod", name, "-n", self.namespace)
+
+    def start(self, name: str, count: int = 1, host: str | None = None) -> None:
+        """A pod that asks for devices, prints those that it sees, and keeps them until it is deleted."""
+        spec = {
+            "nodeSelector": {"kubernetes.io/hostname": host} if host else {},
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "terminationGracePeriodSeconds": 0,
+            "containers": [
+                {
+                    "name": "user",
+                    "image": self.image,
+                    "command": ["/usr/bin/python3.11", "-c", SCRIPT, "3600"],
+                    "resources": {"limits": {SIMULATED: str(count), "cpu": "100m", "memory": "64Mi"}},
+                }
+            ],
+        }
+        path = self.folder / f"{name}.json"
+        metadata = {"name": name, "namespace": self.namespace}
+        path.write_text(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}))
+        self.kubectl("create", "-f", str(path))
+
+    def user(self) -> tuple[dict[str, Any], str]:
+        """A pod called user that has a device, and its host."""
+        self.start("user")
+        wait_for("user runs", lambda: self.runs("user"))
+        pod = self.pod("user")
+        return pod, pod["spec"]["nodeName"]
+
+    def end(self, name: str) -> None:
+        self.kubectl("delete", "pod", name, "-n", self.namespace)
+
+    def runs(self, name: str) -> bool:
+        """Whether it runs and has said what it sees, which on a busy machine comes seconds later."""
+        return cluster.ready(self.pod(name)) and "\n" in self.kubectl("logs", name, "-n", self.namespace)
+
+    def devices(self, host: str) -> tuple[int, int]:
+        """What the node says it has, and what of it can be handed out."""
+        status = self.get("node", host)["status"]
+        return int(status["capacity"].get(SIMULATED, 0)), int(status["allocatable"].get(SIMULATED, 0))
+
+    def registrations(self, plugin: str) -> int:
+        """How often a plugin pod has registered with its kubelet.
+
+        Before, the kubelet refuses pods that ask for devices, while the node may still say what it had.
+        """
+        return self.kubectl("logs", plugin, "-n", "accelerators").count("Device Plugin registered with the Kubelet")
+
+    def plugins(self) -> dict[str, str]:
+        """Node -> name of its ready plugin pod."""
+        label = f"app.kubernetes.io/name={self.plugin}"
+        found = cluster.items(ENVIRONMENT, "pods", "-n", "accelerators", "-l", label, site=self.site)
+        return {one["spec"]["nodeName"]: one["metadata"]["name"] for one in found if cluster.ready(one)}
+
+
+def wait_for(what: str, true: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
+    """Waits until it is so, and says what was not."""
+    deadline = time.monotonic() + seconds
+    while True:
+        # While a kubelet restarts, its pods' logs cannot be had.
+        with contextlib.suppress(Failure):
+            if true():
+                return
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
+        time.sleep(1)
+
+
+@pytest.fixture(scope="module", params=SIMULATED_ON)
+def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A site that has simulated accelerators, with a namespace that is gone afterwards."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    made = Lab(request.param, name, tmp_path_factory.mktemp("pods"))
+    made.kubectl("create", "namespace", name)
+    try:
+        yield made
+    finally:
+        made.kubectl("delete", "namespace", name)
+
+
+@pytest.fixture
+def lab(site: Lab) -> Iterator[Lab]:
+    """The site with all its devices healthy and free, before and after."""
+    for host in site.hosts:
+        wait_for(f"{host} offers its devices", lambda host=host: site.devices(host) == ALL)
+    try:
+        yield site
+    finally:
+        site.kubectl("delete", "pods", "--all", "-n", site.namespace)
+
+
+def test_hosts_with_the_labels_offer_devices_and_others_do_not(lab: Lab) -> None:
+    assert lab.hosts, "the environment names hosts that no site has"
+    assert set(lab.plugins()) == set(lab.hosts)
+    for host in sites.one(SETTINGS, lab.site).having("worker"):
+        assert lab.devices(host.name) == (ALL if host.name in lab.hosts else (0, 0)), host.name
+
+
+def test_a_pod_gets_devices_where_they_are_waits_when_all_are_taken_and_runs_when_one_is_free(lab: Lab) -> None:
+    users = [f"user-{number}" for number in range(SIMULATED_DEVICES * len(lab.hosts))]
+    for user in users:
+        lab.start(user)
+    for user in users:
+        wait_for(f"{user} runs", lambda user=user: lab.runs(user))
+    seen = {
+        (lab.pod(user)["spec"]["nodeName"], lab.kubectl("logs", user, "-n", lab.namespace).strip()) for user in users
+    }
+    assert seen == {(host, f"Dev-{number}") for host in lab.hosts for number in (1, 2)}, "one device a pod, none twice"
+
+    lab.start("late")
+    wait_for("the scheduler says why", lambda: f"Insufficient {SIMULATED}" in _scheduled(lab.pod("late")))
+    assert "nodeName" not in lab.pod("late")["spec"]
+    lab.end(users[0])
+    wait_for("the late one runs", lambda: lab.runs("late"))
+
+
+def test_a_pod_that_asks_for_more_than_a_host_has_waits(lab: Lab) -> None:
+    lab.start("greedy", count=SIMULATED_DEVICES + 1)
+    wait_for("the scheduler says why", lambda: f"Insufficient {SIMULATED}" in _scheduled(lab.pod("greedy")))
+
+
+def test_a_plugin_that_dies_takes_no_pod_with_it_and_its_devices_come_back(lab: Lab) -> None:
+    before, host = lab.user()
+    plugin = lab.plugins()[host]
+    lab.kubectl("delete", "pod", plugin, "-n", "accelerators", "--grace-period=0", "--force")
+    wait_for("another plugin runs", lambda: lab.plugins().get(host, plugin) != plugin)
+    wait_for("it has registered", lambda: lab.registrations(lab.plugins()[host]) == 1)
+    wait_for("the devices are back", lambda: lab.devices(host) == ALL)
+    assert _unharmed(before, lab.pod("user"))
+    lab.start("second", host=host)
+    wait_for("the other device is handed out", lambda: lab.runs("second"))
+
+
+def test_devices_without_their_plugin_are_unhealthy_and_get_no_pod_until_it_is_back(lab: Lab) -> None:
+    """Upstream's sample plugin calls no single device ill; the kubelet does all of them when it loses the plugin."""
+    before, host = lab.user()
+    with _without_plugin(lab, host):
+        wait_for("none can be handed out", lambda: lab.devices(host) == (SIMULATED_DEVICES, 0))
+        lab.start("late", host=host)
+        wait_for("the scheduler says why", lambda: f"Insufficient {SIMULATED}" in _scheduled(lab.pod("late")))
+        assert _unharmed(before, lab.pod("user")), "who has a device keeps it"
+    wait_for("the late one runs", lambda: lab.runs("late"))
+
+
+def test_a_plugin_registers_again_after_the_kubelet_was_restarted(lab: Lab) -> None:
+    """The plugin sees the kubelet's new socket, and waits ten seconds before it answers."""
+    before, host = lab.user()
+    plugin = lab.plugins()[host]
+    known = lab.registrations(plugin)
+    machines.run(host, "systemctl", "restart", "kubelet")
+    wait_for("it has registered again", lambda: lab.registrations(plugin) == known + 1, 120)
+    wait_for("the devices are back", lambda: lab.devices(host) == ALL)
+    lab.start("second", host=host)
+    wait_for("the other device is handed out", lambda: lab.runs("second"))
+    assert _unharmed(before, lab.pod("user"))
+    assert lab.plugins()[host] == plugin
+
+
+def _unharmed(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """Whether it is the same pod, and its container was never started again."""
+    same = after["metadata"]["uid"] == before["metadata"]["uid"]
+    return same and cluster.ready(after) and after["status"]["containerStatuses"][0]["restartCount"] == 0
+
+
+@contextlib.contextmanager
+def _without_plugin(lab: Lab, host: str) -> Iterator[None]:
+    """Takes the labels from the node, so that its plugin ends and none takes its place."""
+    lab.kubectl("label", "node", host, *(f"{key}-" for key in lab.selector))
+    try:
+        wait_for("its plugin ends", lambda: host not in lab.plugins())
+        yield
+    finally:
+        lab.kubectl("label", "node", host, "--overwrite", *(f"{key}={value}" for key, value in lab.selector.items()))
+
+
+def _scheduled(pod: dict[str, Any]) -> str:
+    """Why the scheduler has found no node; empty while it has not looked."""
+    conditions = pod["status"].get("conditions", [])
+    return next((one.get("message", "") for one in conditions if one["type"] == "PodScheduled"), "")

@@ -1,0 +1,276 @@
+"""Who reaches whom, tried by pods in everybody's place; and that it stays so while the agent of a node restarts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from infra.environment import Environment
+from infra.naming import (
+    INGRESS_NODE_PORT,
+    INGRESS_POD_PORT,
+    LOAD_BALANCER_METRICS_PORT,
+    MIRROR_PORT,
+    STATUS,
+    STATUS_NAMESPACE,
+)
+from infra.platform import status
+from infra.platform.monitoring import names
+from infra.platform.object_store_settings import ADMIN_PORT, RPC_PORT, S3_PORT
+from ops import cluster, machines
+from ops.up import load
+from tests.cluster.probes import REACH, RECEIVE, SEND, Probe, Target, answered, running
+
+METADATA, WORLD = "169.254.169.254", "203.0.113.10"
+"""Where a cloud keeps the credentials of its machines, and one of nobody's (RFC 5737) that stands for the world."""
+
+DNS = {"dns, udp", "dns, tcp"}
+API = {"api, service", "api, floating", "api, another host"}
+KUBELETS = {"kubelet, same host", "kubelet, another host"}
+NODE_EXPORTER = {"node exporter, another host", "load balancer's metrics, another host"}
+HOSTS = KUBELETS | NODE_EXPORTER | {"etcd, another host", "sshd, another host"}
+OUTSIDE = {"metadata", "the world", "mirror"}
+STORE = {"store, service", "store, same host", "store, another host"}
+ADMIN = {"store's admin, same host", "store's admin, another host"}
+MODEL = {"model, service", "model, node port", "model, same host", "model, another host"}
+DNS_METRICS = {"dns, metrics"}
+PAGE = "status page"
+"""Hosts alone reach it, see test_hosts_reach_the_model_the_page_and_of_the_store_what_is_published."""
+WATCHERS = {
+    names.PROMETHEUS: names.PROMETHEUS_PORT,
+    names.ALERTMANAGER: names.ALERTMANAGER_PORT,
+    names.KUBE_STATE_METRICS: names.KUBE_STATE_METRICS_PORT,
+}
+
+EXPECTED: dict[tuple[str, str | None], set[str]] = {
+    ("workloads", None): set(),
+    ("workloads", "training"): DNS | STORE,
+    ("object-store", None): set(),
+    ("object-store", "garage-setup"): ADMIN,
+    ("default", None): set(),
+    ("monitoring", None): set(),
+    # An API server's Service and the model's are their hosts and pods by then, at the ports that it may read.
+    ("monitoring", "prometheus"): {"api, service", "api, another host"}
+    | KUBELETS
+    | NODE_EXPORTER
+    | DNS_METRICS
+    | ADMIN
+    | MODEL
+    | {*WATCHERS},
+    ("monitoring", "kube-state-metrics"): {"api, service", "api, another host"},
+    ("monitoring", "alertmanager"): set(),
+    (STATUS_NAMESPACE, None): set(),
+    # While it stands in for the page, some requests at the page's address are its too, and refused.
+    (STATUS_NAMESPACE, STATUS): DNS | {"api, service", "api, another host"} | MODEL | {names.ALERTMANAGER},
+    # Confined by nobody, and refused by all that guard themselves: the model, the store, monitoring, the page.
+    ("kube-system", None): DNS | DNS_METRICS | API | HOSTS | OUTSIDE,
+}
+"""(namespace, app whose pod it passes for) -> all that it reaches."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Two hosts that each hold a pod of the model, and where everything is, seen from the first."""
+
+    settings: Environment
+    here: str
+    there: str
+    targets: dict[str, Target]
+
+
+def _by_host(environment: str, namespace: str, app: str) -> dict[str, str]:
+    """Host -> address of the app's ready pod there."""
+    found = cluster.items(environment, "pods", "-n", namespace, "-l", f"app.kubernetes.io/name={app}")
+    return {pod["spec"]["nodeName"]: pod["status"]["podIP"] for pod in found if cluster.ready(pod)}
+
+
+def _service(environment: str, namespace: str, name: str) -> str:
+    path = "jsonpath={.spec.clusterIP}"
+    return cluster.kubectl(environment, "get", "service", name, "-n", namespace, "-o", path)
+
+
+@pytest.fixture(scope="module")
+def site(environment: str) -> Site:
+    settings = load(environment)
+    network = settings.onprem.network
+    addresses = {host.name: str(host.address) for host in settings.onprem.hosts}
+    model, store = _by_host(environment, "workloads", "inference"), _by_host(environment, "object-store", "garage")
+    here, there = sorted(model.keys() & store.keys())[:2]
+    coredns = next(iter(_by_host(environment, "kube-system", "coredns").values()))
+    dns, garage = _service(environment, "kube-system", "kube-dns"), _service(environment, "object-store", "garage")
+    tcp: dict[str, tuple[str, int]] = {
+        "dns, tcp": (dns, 53),
+        "api, service": (_service(environment, "default", "kubernetes"), 443),
+        "api, floating": (str(network.api_address), network.api_port),
+        "api, another host": (addresses[there], 6443),
+        "kubelet, same host": (addresses[here], 10250),
+        "kubelet, another host": (addresses[there], 10250),
+        "etcd, another host": (addresses[there], 2379),
+        "sshd, another host": (addresses[there], settings.onprem.ssh.port),
+        "metadata": (METADATA, 80),
+        "the world": (WORLD, 80),
+        "mirror": (str(network.mirror_address), MIRROR_PORT),
+        "store, service": (garage, S3_PORT),
+        "store, same host": (store[here], S3_PORT),
+        "store, another host": (store[there], S3_PORT),
+        "store's own, same host": (store[here], RPC_PORT),
+        "store's own, another host": (store[there], RPC_PORT),
+        "store's admin, same host": (store[here], ADMIN_PORT),
+        "store's admin, another host": (store[there], ADMIN_PORT),
+        "model, service": (_service(environment, "workloads", "inference"), 80),
+        "model, node port": (addresses[there], INGRESS_NODE_PORT),
+        "model, same host": (model[here], INGRESS_POD_PORT),
+        "model, another host": (model[there], INGRESS_POD_PORT),
+        "node exporter, another host": (addresses[there], names.NODE_EXPORTER_PORT),
+        "load balancer's metrics, another host": (addresses[there], LOAD_BALANCER_METRICS_PORT),
+        "dns, metrics": (coredns, names.COREDNS_PORT),
+    }
+    if settings.platform.monitoring:
+        for app, port in WATCHERS.items():
+            tcp[app] = (next(iter(_by_host(environment, names.NAMESPACE, app).values())), port)
+    if settings.platform.status:
+        tcp[PAGE] = (next(iter(_by_host(environment, STATUS_NAMESPACE, STATUS).values())), status.PORT)
+    targets: dict[str, Target] = {name: (*address, "tcp") for name, address in tcp.items()}
+    return Site(settings=settings, here=here, there=there, targets={**targets, "dns, udp": (dns, 53, "udp")})
+
+
+@pytest.fixture(scope="module")
+def outside(site: Site) -> Iterator[None]:
+    """Somebody who answers where a cloud's metadata and the world would: nothing else in a lab does.
+
+    On the other host's loopback, which Cilium takes no notice of, and to which the first host's routes lead.
+    """
+    gateway = next(str(host.address) for host in site.settings.onprem.hosts if host.name == site.there)
+    undo: list[tuple[str, ...]] = []
+    try:
+        for number, address in enumerate((METADATA, WORLD)):
+            unit = f"isthmus-probe-{number}"
+            serve = ("systemd-run", f"--unit={unit}", "--collect", "python3", "-m", "http.server", "80")
+            taken = (f"{address}/32", "dev", "lo")
+            steps = [
+                ((site.there, "ip", "address"), ("add", *taken), ("del", *taken)),
+                ((site.here, "ip", "route"), ("add", f"{address}/32", "via", gateway), ("del", f"{address}/32")),
+                ((site.there,), (*serve, "--bind", address), ("systemctl", "stop", unit)),
+            ]
+            for on, do, undone in steps:
+                machines.run(*on, *do)
+                undo.append((*on, *undone))
+        yield
+    finally:
+        for command in reversed(undo):
+            machines.run(*command)
+
+
+def settled(probe: Probe, targets: dict[str, Target], expected: set[str], seconds: float = 30) -> set[str]:
+    """All that the probe ever reached, asked twice and then again until what it should reach has answered.
+
+    A new pod's identity takes a moment to be known on other hosts, where until then it is refused.
+    """
+    reached, end, rounds = set[str](), time.monotonic() + seconds, 0
+    while rounds < 2 or (not expected <= reached and time.monotonic() < end):
+        reached |= probe.reached(targets)
+        rounds += 1
+    return reached
+
+
+def table(found: dict[str, set[str]], names: list[str]) -> str:
+    """Who reached what, for the log."""
+    rows = [
+        f"{name:<30}" + "".join("  x" if name in reached else "  ." for reached in found.values()) for name in names
+    ]
+    return "\n".join([*(f"{number + 1}: {who}" for number, who in enumerate(found)), *rows])
+
+
+@pytest.mark.usefixtures("outside")
+def test_everybody_reaches_what_the_table_says_and_nothing_else(environment: str, site: Site) -> None:
+    platform = site.settings.platform
+    absent = {names.NAMESPACE: not platform.monitoring, STATUS_NAMESPACE: not platform.status}
+    expectations = {place: reached for place, reached in EXPECTED.items() if not absent.get(place[0])}
+    places = [(site.here, namespace, app) for namespace, app in expectations]
+    found: dict[str, set[str]] = {}
+    wrong: list[str] = []
+    with running(environment, *places) as probes:
+        for ((namespace, app), expected), probe in zip(expectations.items(), probes, strict=True):
+            who = f"{namespace}/{app or 'anybody'}"
+            found[who] = settled(probe, site.targets, expected)
+            wrong += [f"{who} reached {name}" for name in sorted(found[who] - expected)]
+            wrong += [f"{who} did not reach {name}" for name in sorted(expected - found[who])]
+    print(table(found, sorted(site.targets)))
+    assert not wrong
+
+
+def test_hosts_reach_the_model_the_page_and_of_the_store_what_is_published(site: Site) -> None:
+    # Seen from the other host: a host always reaches the pods that it runs itself, which the kubelet must.
+    names = [name for name in site.targets if name.endswith("same host") and not name.startswith("kubelet")]
+    page = {PAGE} & site.targets.keys()
+    targets = {name: site.targets[name] for name in [*names, *page, "dns, udp"]}
+    published = {"store, same host"} if site.settings.cloud else set()
+    expected = {"model, same host", "dns, udp"} | published | page
+    reached = answered(machines.run(site.there, "python3", "-c", REACH, json.dumps(targets)))
+    assert reached == expected
+
+
+PORT, HERTZ, SECONDS = 9999, 20.0, 60.0
+BEFORE_S, AFTER_S = 5.0, 5.0
+
+
+def test_not_one_forbidden_packet_passes_while_the_agent_of_a_node_restarts(environment: str, site: Site) -> None:
+    with running(
+        environment,
+        (site.here, "workloads", None),
+        (site.here, "workloads", None),
+        (site.here, "kube-system", None),
+        (site.there, "kube-system", None),
+    ) as (confined, guarded, free, stranger):
+        receivers = {
+            name: probe.start(RECEIVE, str(PORT), str(SECONDS + 10))
+            for name, probe in (("stranger", stranger), ("guarded", guarded))
+        }
+        time.sleep(2)
+        ways = {"out": (confined, stranger), "in": (stranger, guarded), "allowed": (free, stranger)}
+        senders = {
+            tag: origin.start(SEND, goal.address, str(PORT), tag, str(HERTZ), str(SECONDS))
+            for tag, (origin, goal) in ways.items()
+        }
+        began = time.monotonic()
+        time.sleep(BEFORE_S)
+        # The host's own pods hear it in any case: so the guarded one would have heard others.
+        machines.run(site.here, "python3", "-c", SEND, guarded.address, str(PORT), "host", "10", "1")
+        old = _agent(environment, site.here)
+        cluster.kubectl(environment, "delete", "pod", "-n", "kube-system", old, "--wait=false")
+        back = _wait_for_another(environment, site.here, old, began + SECONDS - AFTER_S)
+        sent = {tag: int(_ended(sender)) for tag, sender in senders.items()}
+        heard = {name: json.loads(_ended(receiver)) for name, receiver in receivers.items()}
+    print(f"the agent was back after {back:.0f} s; sent {sent}, heard {heard}")
+    assert min(sent.values()) > SECONDS * HERTZ / 2, "too few tries to mean anything"
+    assert heard["guarded"].get("host", 0) > 0, "the guarded pod did not listen"
+    assert heard["stranger"].get("allowed", 0) > sent["allowed"] * 0.9, "what is allowed was cut off"
+    assert heard["stranger"].get("out", 0) == 0, "a confined pod's packets went out"
+    assert heard["guarded"].get("in", 0) == 0, "a guarded pod was reached"
+
+
+def _agent(environment: str, node: str, *, but: str = "") -> str:
+    """The name of the node's ready agent that is not `but`, or nothing."""
+    pods = cluster.items(environment, "pods", "-n", "kube-system", "-l", "k8s-app=cilium")
+    names = [p["metadata"]["name"] for p in pods if p["spec"].get("nodeName") == node and cluster.ready(p)]
+    return next((name for name in names if name != but), "")
+
+
+def _wait_for_another(environment: str, node: str, old: str, until: float) -> float:
+    """Seconds until the node's next agent was ready; it must be before `until`, of the monotonic clock."""
+    start = time.monotonic()
+    while not _agent(environment, node, but=old):
+        assert time.monotonic() < until, f"no new agent on {node} in time for the test to watch it"
+        time.sleep(1)
+    return time.monotonic() - start
+
+
+def _ended(process: subprocess.Popen[str]) -> str:
+    printed, errors = process.communicate(timeout=SECONDS + 60)
+    assert process.returncode == 0, errors
+    return printed

@@ -1,0 +1,69 @@
+"""Prometheus and Alertmanager of a running site, asked through a port that kubectl forwards."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import httpx
+
+from infra.platform.monitoring import names
+from ops import cluster, engine
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Api:
+    """The HTTP API of one pod."""
+
+    client: httpx.Client
+
+    def get(self, path: str, **parameters: str) -> Any:
+        """The JSON that it answers."""
+        answer = self.client.get(path, params=parameters)
+        answer.raise_for_status()
+        return answer.json()
+
+    def query(self, expression: str, **parameters: str) -> list[dict[str, Any]]:
+        """Prometheus' series for an expression."""
+        return self.get("/api/v1/query", query=expression, **parameters)["data"]["result"]
+
+    def targets(self) -> list[dict[str, Any]]:
+        """What Prometheus reads, and how it went."""
+        return self.get("/api/v1/targets", state="active")["data"]["activeTargets"]
+
+
+@contextmanager
+def api(environment: str, site: str, target: str, port: int) -> Iterator[Api]:
+    """The API behind `target` (svc/prometheus) in monitoring's namespace; the forwarding ends with the test."""
+    settings = {**os.environ, **engine.variables(environment)}
+    settings["KUBECONFIG"] = str(cluster.kubeconfig_file(environment, site))
+    command = ["kubectl", "port-forward", "-n", names.NAMESPACE, target, f":{port}"]
+    forwarding = subprocess.Popen(command, env=settings, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        assert forwarding.stdout
+        told = forwarding.stdout.readline()
+        found = re.search(r"127\.0\.0\.1:(\d+)", told)
+        assert found, f"kubectl forwards nothing: {told}"
+        with httpx.Client(base_url=f"http://127.0.0.1:{found[1]}", timeout=20, trust_env=False) as client:
+            yield Api(client)
+    finally:
+        forwarding.terminate()
+        forwarding.wait(10)
+
+
+def eventually(seconds: float, found: Callable[[], T | None], otherwise: Callable[[], str]) -> T:
+    """What `found` gives once it gives something; what is told `otherwise` is the test's failure."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if (result := found()) is not None:
+            return result
+        assert time.monotonic() < deadline, otherwise()
+        time.sleep(3)

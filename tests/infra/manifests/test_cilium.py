@@ -1,0 +1,52 @@
+"""What the real chart of Cilium makes of our values. It comes from the mirror, so `make test` looks at it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pulumi
+import pytest
+
+from infra import environment
+from infra.artifacts import Index
+from infra.cloud import lab_site
+from infra.platform import cilium, cluster, manifests
+from infra.platform.chart import Manifest
+from tests.infra import program, recording
+from tests.infra.manifests import exceptions, rendered, rules, schema
+
+pytestmark = pytest.mark.mirror
+
+
+@pytest.fixture(scope="module")
+def clusters() -> dict[str, list[Manifest]]:
+    """The objects of Cilium in every cluster of hosts of the reviewed environments."""
+    index, made = Index.load(), {}
+    for name in program.ENVIRONMENTS:
+        env = environment.load(program.file(name))
+        sites = {"onprem": cluster.of_hosts(env.onprem, linked=bool(env.cloud))}
+        if env.cloud and env.cloud.provisioner == "lab":
+            sites["cloud"] = cluster.of_hosts(lab_site.site(env.cloud))
+        for site, facts in sites.items():
+            # Whatever this machine mounts where.
+            anywhere = dataclasses.replace(facts, cgroup_root=str(cluster.CGROUP_ROOT))
+            objects = cilium.objects(anywhere, index, env.kubernetes.version)
+            made[f"{name}-{site}"] = registered(objects)
+    return made
+
+
+def registered(objects: list[Manifest]) -> list[Manifest]:
+    """As they are once they have been through the SDK."""
+    opts = pulumi.ResourceOptions()
+    return rendered.manifests(recording.record(lambda: manifests.create(objects, opts=opts)))
+
+
+def test_every_object_is_as_the_schema_of_its_kind_has_it(clusters: dict[str, list[Manifest]]) -> None:
+    for name, objects in clusters.items():
+        for one in objects:
+            assert schema.faults(one) == [], f"{name}: {one['kind']} {one['metadata']['name']}"
+
+
+def test_its_pods_break_exactly_the_rules_that_a_network_must(clusters: dict[str, list[Manifest]]) -> None:
+    broken = set().union(*(rules.broken(objects) for objects in clusters.values()))
+    assert broken == set().union(*(one.allowed for one in exceptions.CILIUM))

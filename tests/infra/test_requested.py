@@ -1,0 +1,30 @@
+"""An environment asks the mirror for what it uses, and for no more."""
+
+from __future__ import annotations
+
+from infra import environment, naming, requested
+from infra.environment import Environment
+from infra.paths import ROOT
+from infra.platform.csi import lab_driver
+from tests.infra import recording
+
+PLAIN = ROOT / "tests" / "environments" / "valid" / "single-control-plane.yaml"
+
+
+def of(name: str) -> Environment:
+    return environment.load(ROOT / "environments" / f"{name}.yaml")
+
+
+def test_a_lab_asks_for_its_own_driver_simulated_devices_monitoring_and_the_page() -> None:
+    wanted = {*naming.LAB_STORAGE, *naming.SNAPSHOTS, *naming.MONITORING, naming.STATUS, "sample-device-plugin"}
+    assert requested.artifacts(recording.local()) == sorted(wanted)
+    assert {*lab_driver.SIDECARS, "lab-csi"} == {*naming.LAB_STORAGE}
+
+
+def test_real_hosts_ask_for_what_binds_snapshots_for_nvidias_plugin_monitoring_and_the_page() -> None:
+    wanted = {*naming.SNAPSHOTS, *naming.MONITORING, naming.STATUS, "nvidia-device-plugin"}
+    assert requested.artifacts(of("prod")) == sorted(wanted)
+
+
+def test_without_storage_accelerators_monitoring_and_page_nothing_is_asked_for() -> None:
+    assert requested.artifacts(environment.load(PLAIN)) == []

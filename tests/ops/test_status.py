@@ -1,0 +1,50 @@
+"""`make status` leads to the status page, and says so when it does not answer."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from infra import environment
+from infra.paths import ROOT
+from ops import status
+from tests.infra import recording
+
+URL = "http://10.90.0.101:8080/"
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, code: int) -> list[str]:
+    """The URLs that are asked from then on."""
+    asked: list[str] = []
+
+    def get(url: str, **_: object) -> httpx.Response:
+        asked.append(url)
+        return httpx.Response(code, request=httpx.Request("GET", url))
+
+    monkeypatch.setattr(httpx, "get", get)
+    return asked
+
+
+def test_the_page_that_answers_is_linked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = answering(monkeypatch, 200)
+    local = recording.local()
+    (row,) = status._status_page(local, "onprem", local.onprem)
+    assert row == ("status page", "ready", URL)
+    assert row[1] in status.GOOD
+    assert asked == [f"{URL}health/ready"]
+
+
+def test_a_page_that_does_not_answer_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch, 503)
+    local = recording.local()
+    ((part, state, detail),) = status._status_page(local, "onprem", local.onprem)
+    assert (part, state) == ("status page", "failing")
+    assert state not in status.GOOD
+    assert detail.startswith(URL) and "503" in detail
+
+
+def test_where_there_is_none_there_is_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = answering(monkeypatch, 200)
+    plain = environment.load(ROOT / "tests" / "environments" / "valid" / "watched-without-volumes.yaml")
+    assert status._status_page(plain, "onprem", plain.onprem) == []
+    assert asked == []
