@@ -156,7 +156,7 @@ def test_the_site_works_on_without_one_control_plane_which_rejoins_by_itself(
 def test_a_lost_machine_is_made_anew_on_its_disks_and_is_the_same_member(environment, settings, make, ingress) -> None:
     lost = settings.onprem.hosts[0].name
     before = next(n for n in cluster.items(environment, "nodes") if n["metadata"]["name"] == lost)["metadata"]["uid"]
-    Podman.default()("rm", "--force", "--time", "0", lost)
+    Podman.default().remove(lost)
     with Poller(f"{ingress}/v2/health/ready", interval=0.05) as client:
         make("up")
     print(f"{lost} was lost: longest gap in predictions {client.longest:.2f} s while it was made anew")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from infra.providers.isthmus import lab
+from infra.providers.isthmus import lab, podman
 from infra.providers.isthmus.handler import UNKNOWN, Context, ResourceError
 from infra.providers.isthmus.log import EngineLog
 from infra.providers.isthmus.machine import Machine
@@ -107,3 +107,49 @@ def test_a_missing_podman_is_named_with_the_fix(store: Podman, monkeypatch: pyte
     monkeypatch.setenv("PATH", "")
     with pytest.raises(PodmanError, match="run `make up`, which installs it"):
         store("ps")
+
+
+DYING = """#!/bin/sh
+for last; do :; done
+echo "$last" >>"$0.calls"
+test "$(wc -l <"$0.calls")" -gt {tries} && exit
+echo "Error: cannot remove container m as it could not be stopped: given PIDs {complaint}" >&2
+echo "Error: cannot remove container n: another reason" >&2
+exit 125
+"""
+
+
+def _stubborn(folder: Path, monkeypatch: pytest.MonkeyPatch, complaint: str) -> Path:
+    """A podman whose containers take two more tries to die; the file with a line for each try."""
+    program = folder / "podman"
+    program.write_text(DYING.format(tries=2, complaint=complaint))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    return folder / "podman.calls"
+
+
+def test_containers_that_take_long_to_die_are_waited_for(
+    store: Podman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = _stubborn(tmp_path, monkeypatch, "did not die within timeout")
+    store.remove("m", "n")
+    assert tries.read_text().split() == ["n"] * 3
+
+
+def test_containers_that_cannot_be_removed_are_no_reason_to_wait(
+    store: Podman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = _stubborn(tmp_path, monkeypatch, "are not to be touched")
+    with pytest.raises(PodmanError, match="another reason"):
+        store.remove("m")
+    assert tries.read_text().split() == ["m"]
+
+
+def test_containers_that_never_die_are_named_with_a_hint(
+    store: Podman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = _stubborn(tmp_path, monkeypatch, "did not die within timeout")
+    monkeypatch.setattr(podman, "REMOVE_S", 0)
+    with pytest.raises(PodmanError, match="the host is too busy"):
+        store.remove("m")
+    assert tries.read_text().split() == ["m"]

@@ -226,7 +226,7 @@ def test_a_network_that_the_host_has_already_is_refused_by_its_interface(made: T
 
 def test_a_machine_whose_container_is_lost_is_made_anew(made: TestLab) -> None:
     handler = Machine(made.podman)
-    made.podman("rm", "--force", "--time", "0", NAME)
+    made.podman.remove(NAME)
     seen = handler.read(CTX, NAME, made.machine)
     assert seen is not None
     assert seen["status"] == "missing"

@@ -130,7 +130,7 @@ class AwsApi:
     def _remove(self, container: dict[str, Any] | None) -> None:
         if container:
             # Whatever it answered is on disk: there is nothing to wait for.
-            self._podman("rm", "--force", "--time", "0", container["Id"])
+            self._podman.remove(container["Id"])
             hostprep.remove_cgroups(f"{CGROUP_PARENT}/libpod-{container['Id']}")
 
     def _spec(self, news: dict[str, Any]) -> str:

@@ -177,7 +177,7 @@ def remove_lab(
     if environment:
         filters.append(f"label={ENVIRONMENT}={environment}")
     if names := [container["Id"] for container in podman.containers(*filters)]:
-        podman("rm", "--force", "--time", "0", "--volumes", *names, timeout_s=300)
+        podman.remove(*names)
     for network in podman.list_networks():
         owner = network.get("labels") or {}
         if CHECKOUT not in owner or checkout not in (None, owner[CHECKOUT]):

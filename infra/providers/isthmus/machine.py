@@ -97,7 +97,7 @@ class Machine:
         """Remove the machine with its disks: what a new machine of that name finds must be new as well."""
         ctx.log.status("powering off")
         if container := self._podman.inspect(rid):
-            self._podman("rm", "--force", "--time", "0", "--volumes", rid)
+            self._podman.remove(rid)
             hostprep.remove_cgroups(f"{CGROUP_PARENT}/libpod-{container['Id']}")
         for folder in (state.get("disks") or {}).values():
             shutil.rmtree(folder, ignore_errors=True)
@@ -131,7 +131,7 @@ class Machine:
             raise ResourceError(f"the name {name} is taken by a machine of another lab: `make down ALL=1` ends it")
         if found.get("isthmus.spec") == self._spec(news):
             return container
-        self._podman("rm", "--force", "--time", "0", "--volumes", name)
+        self._podman.remove(name)
         return None
 
     def _spec(self, news: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,19 +22,30 @@ RUN = Path("/run/isthmus")
 CGROUP_PARENT = "isthmus"
 """All of the lab's cgroups lie below this one, so that `down` can tell them from others."""
 
+STILL_DYING = "did not die within timeout"
+"""What podman says of a container whose killed processes have not ended within its own five seconds."""
+
+REMOVE_S = 120
+"""A machine has hundreds of processes with data to write back; on a busy host that takes longer than podman waits."""
+
 # What podman says -> what to do about it.
 HINTS = {
     "address already in use": "another program holds that address or port: find it with `ss -ltnp`, stop it, run again",
     "ip address already": "another container has that address: `make down`, or change it in the environment file",
     "no space left on device": "free some disk space, then run again",
     "operation not permitted": "the lab needs root that may make containers; a restricted container is no host",
+    STILL_DYING: "the host is too busy, or a disk does not answer: see `dmesg`, then run again",
     "invalid tar header": "the machine image is damaged: `make mirror` builds it anew",
     "iptables": "podman's network needs the iptables package: `apt-get install iptables`",
 }
 
 
 class PodmanError(ResourceError):
-    """A podman command failed: which, what it said, and the likely fix."""
+    """A podman command failed: which, why, and the likely fix. `said` is all that it printed."""
+
+    def __init__(self, message: str, said: str = "") -> None:
+        super().__init__(message)
+        self.said = said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +92,22 @@ class Podman:
                 f"`podman {_short(arguments)}` did not end within {timeout_s:.0f} s; is the host overloaded? Run again"
             ) from None
         if done.returncode:
-            raise PodmanError(explain(arguments, done.stderr.strip() or done.stdout.strip()))
+            said = done.stderr.strip() or done.stdout.strip()
+            raise PodmanError(explain(arguments, said), said)
         return done.stdout
+
+    def remove(self, *containers: str) -> None:
+        """Kill containers and remove them with their volumes; one that is gone is left out. Raises PodmanError."""
+        deadline = time.monotonic() + REMOVE_S
+        while True:
+            try:
+                self("rm", "--force", "--ignore", "--time", "0", "--volumes", *containers, timeout_s=300)
+            except PodmanError as error:
+                if STILL_DYING not in error.said or time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
+            else:
+                return
 
     def inspect(self, name: str) -> dict[str, Any] | None:
         """A container's description, or None when there is none."""

@@ -59,7 +59,7 @@ def lab() -> Iterator[Lab]:
         yield Lab(*hosts, folder)
     finally:
         for container in podman.containers():
-            podman("rm", "--force", "--time", "0", container["Id"])
+            podman.remove(container["Id"])
             hostprep.remove_cgroups(f"{CGROUP_PARENT}/libpod-{container['Id']}")
         podman("rmi", "--all", "--force")
         hostprep.attempt("umount", str(podman.root / "overlay"))

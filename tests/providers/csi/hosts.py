@@ -56,7 +56,7 @@ class Host:
             time.sleep(0.1)
 
     def remove(self) -> None:
-        self.podman("rm", "--force", "--ignore", "--time", "0", self.name)
+        self.podman.remove(self.name)
 
     def python(self, text: str, *arguments: str) -> str:
         """What a program prints that runs on the host."""
