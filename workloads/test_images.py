@@ -20,10 +20,6 @@ def pins(workload: str) -> dict[str, str]:
     return dict(requirement.split("==") for requirement in project["dependencies"])
 
 
-def test_all_slim_their_packages_the_same_way() -> None:
-    assert len({(HERE / workload / "slim.py").read_bytes() for workload in WORKLOADS}) == 1
-
-
 def test_what_several_depend_on_is_the_same_version() -> None:
     versions: dict[str, set[str]] = {}
     for workload in WORKLOADS:

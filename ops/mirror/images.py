@@ -11,7 +11,7 @@ from pathlib import Path
 from infra.paths import CACHE, ROOT
 from ops.mirror import golang, work
 from ops.mirror.catalog import FromImage, FromWorkload, Module, Tree
-from ops.mirror.plan import NOT_IN_WORKLOADS
+from ops.mirror.plan import IN_ALL_WORKLOADS, NOT_IN_WORKLOADS
 from ops.mirror.registry import split
 
 # buildah's storage allows one build that imports a base at a time.
@@ -70,8 +70,10 @@ def _trees(trees: Mapping[str, Tree], modules: Mapping[str, Module], context: Pa
 
 
 def stage_workload(recipe: FromWorkload, modules: Mapping[str, Module], context: Path, log: Path) -> None:
-    """Fills a build context: the workload's own files, trees of modules, and its locked dependencies as `site`."""
+    """Fills a build context: the workload's files, the shared ones, trees of modules, locked dependencies as `site`."""
     shutil.copytree(ROOT / recipe.folder, context, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*NOT_IN_WORKLOADS))
+    for shared in IN_ALL_WORKLOADS:
+        shutil.copy2(ROOT / shared, context)
     _trees(recipe.trees, modules, context, log)
     _plain_modes(context)
     cache = {"UV_CACHE_DIR": str(CACHE / "uv-cache"), "UV_LINK_MODE": "hardlink"}

@@ -36,6 +36,9 @@ FORMAT = 1
 NOT_IN_WORKLOADS = ("tests", "README.md", "__pycache__", ".*")
 """What a workload's folder holds beside what its image is made from."""
 
+IN_ALL_WORKLOADS = ("workloads/slim.py",)
+"""What the image of each workload is made from beside its folder."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
@@ -133,6 +136,7 @@ class Planner:
                 inputs.append(self._files(folder))
             case FromWorkload(folder=folder):
                 inputs.append(self._files(folder, without=NOT_IN_WORKLOADS))
+                inputs += [hashlib.sha256((self.root / shared).read_bytes()).hexdigest() for shared in IN_ALL_WORKLOADS]
             case FromChart():
                 pass
         return digest_of(inputs)[:20]

@@ -19,15 +19,7 @@ def test_a_second_up_changes_nothing(make, environment: str) -> None:
     print(said[-600:])
 
 
-def test_preview_expects_no_changes(make) -> None:
-    make("preview", "ARGS=--expect-no-changes")
-
-
-def test_check_mode_after_up_finds_nothing(make) -> None:
-    make("preview", "HOSTS=1", "ARGS=--expect-no-changes")
-
-
-def test_check_mode_finds_exactly_the_file_that_somebody_edited(make, settings) -> None:
+def test_check_mode_finds_exactly_the_file_that_somebody_edited_and_nothing_after_its_repair(make, settings) -> None:
     host = settings.onprem.hosts[1].name
     machines.run(host, "sh", "-c", f"echo '# edited' >> {EDITED}")
     try:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from ops.console import Failure
-from ops.mirror import catalog, golang, toolchains, upstream
+from ops.mirror import catalog, golang, images, plan, toolchains, upstream
 from ops.mirror.plan import Planner
 from ops.mirror.store import Store
 
@@ -185,3 +185,22 @@ def test_the_c_compiler_has_its_part_in_the_key_and_the_build_of_what_it_links(
     after = keys()
     assert before["kubectl"] == after["kubectl"]
     assert before["nvidia-device-plugin-binary"] != after["nvidia-device-plugin-binary"]
+
+
+def test_what_all_workloads_share_has_its_part_in_the_key_and_the_build_of_each(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def key() -> str:
+        return Planner(catalog.load(), Store(tmp_path), "build", upstream.nowhere).planned("training").key
+
+    before = key()
+    changed = tmp_path / "slim.py"
+    changed.write_text("# another")
+    monkeypatch.setattr(plan, "IN_ALL_WORKLOADS", (str(changed),))
+    assert key() != before
+    monkeypatch.setattr(images, "IN_ALL_WORKLOADS", (str(changed),))
+    monkeypatch.setattr(images.work, "run", lambda *_, **__: None)
+    recipe = catalog.load().artifacts["training"].build
+    assert isinstance(recipe, catalog.FromWorkload)
+    images.stage_workload(recipe, {}, tmp_path / "context", tmp_path / "log")
+    assert (tmp_path / "context" / "slim.py").read_text() == "# another"

@@ -1,7 +1,7 @@
 """Takes out of an image's packages what is never opened there, and compiles the rest. Runs once, as the image is built.
 
 Python rather than a shell: the base image has no other program. Arguments: the packages' folder, and what to remove in
-it besides. Every workload has the same file, since each is built from its own folder alone; a test compares them.
+it besides. The mirror lays it beside each workload's own files.
 """
 
 from __future__ import annotations
