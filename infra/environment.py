@@ -13,8 +13,9 @@ import hashlib
 import json
 import sys
 from collections.abc import Sequence
+from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationError
 
@@ -41,6 +42,8 @@ from infra.environment_values import (
     Version,
 )
 
+ANYWHERE: Final = IPv4Network("0.0.0.0/0")
+
 Role = Literal["control_plane", "worker", "load_balancer"]
 
 
@@ -63,6 +66,12 @@ class Cluster(Model):
 
 class SiteNetwork(Model):
     cidr: Network = Field(description="range of the hosts")
+    admin_cidrs: tuple[Network, ...] = Field(
+        default=(ANYWHERE,),
+        min_length=1,
+        strict=False,
+        description="who may reach the hosts' SSH and API servers directly; not who may use the floating addresses",
+    )
     gateway: Address
     mirror_address: Address = Field(description="the site's registry, which serves images and files")
     api_address: Address = Field(description="floating address of the Kubernetes API")

@@ -82,6 +82,7 @@ def variables(
         "dns_address": str(addressing.dns(network.service_cidr)),
         "tcp_services": [dataclasses.asdict(service) for service in tcp_services],
         "linked": linked,
+        "admin_cidrs": [str(cidr) for cidr in network.admin_cidrs],
         "node_cidr": str(network.cidr),
         "pod_cidr": str(network.pod_cidr),
         "service_cidr": str(network.service_cidr),

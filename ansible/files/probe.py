@@ -92,6 +92,17 @@ def answers(address, port):
     return True
 
 
+def came_from():
+    """Where the ssh session that this runs in came from: its ancestors know, also below sudo. Empty: from this host."""
+    pid = os.getpid()
+    while pid > 1:
+        found = re.search(r"(?:^|\0)SSH_CONNECTION=([^ \0]+)", read(f"/proc/{pid}/environ"))
+        if found:
+            return found.group(1)
+        pid = int(field(read(f"/proc/{pid}/status"), "PPid"))
+    return ""
+
+
 def missing(packages):
     form = "${Package} ${db:Status-Status}\n"
     known = dict(line.split(" ", 1) for line in run("dpkg-query", "-W", "-f", form, *packages).splitlines())
@@ -126,6 +137,7 @@ def main():
                     "listeners": listeners(),
                     "interface": held.get(asked["address"], ""),
                     "addresses": sorted(held),
+                    "came_from": came_from(),
                     "missing_packages": missing(asked["packages"]),
                     "mirror": of_mirror.result(),
                     "images": run(asked["ctr"], "--namespace", "k8s.io", "images", "list", "--quiet").split(),

@@ -30,6 +30,7 @@ PLAY: dict[str, Any] = {
     "dns_address": "10.96.0.10",
     "tcp_services": [],
     "linked": False,
+    "admin_cidrs": ["10.0.0.0/8"],
     "node_cidr": "10.0.0.0/24",
     "pod_cidr": "10.244.0.0/16",
     "service_cidr": "10.96.0.0/16",
@@ -51,6 +52,7 @@ PROBE: dict[str, Any] = {
     "os_version": "12",
     "interface": "eth0",
     "addresses": ["10.0.0.11", "127.0.0.1"],
+    "came_from": "10.0.0.9",
     "memory_mib": 8000,
     "swap_mib": 0,
     "container": False,
@@ -93,6 +95,7 @@ def test_a_missing_variable_is_named(name: str) -> None:
         ({"ingress_address": "ten"}, ["ingress_address", "must be an address"]),
         ({"pod_cidr": "10.96.0.0/12"}, ["pod_cidr", "service_cidr", "overlap"]),
         ({"node_cidr": "10.0.0.1/24"}, ["node_cidr", "no network"]),
+        ({"admin_cidrs": ["10.0.0.1/24"]}, ["admin_cidrs", "no IPv4 network"]),
         ({"mirror_url": "10.0.0.2:5000"}, ["mirror_url", "http://"]),
         ({"files": PLAY["files"] | {"kubelet": {}}}, ["files", "kubelet", "make mirror"]),
         ({"files": PLAY["files"] | {"kubeadm": {"url": "x", "sha256": "no"}}}, ["files.kubeadm.sha256", "64"]),
@@ -135,6 +138,7 @@ def test_a_taint_that_is_none_is_named_with_its_host() -> None:
         ({"mirror": "Connection refused"}, ["mirror_url", "Connection refused"]),
         ({"time": 900.0}, ["clock", "time synchronisation"]),
         ({"free_gib": {"/var/lib/etcd": 1.5}}, ["/var/lib/etcd", "1.5 GiB"]),
+        ({"came_from": "172.16.0.9"}, ["admin_cidrs", "10.0.0.0/8", "172.16.0.9", "lock it out"]),
         ({"listeners": {"6443": "nginx"}}, ["port 6443", "nginx"]),
         ({"listeners": {"8443": "nginx"}}, ["port 8443", "haproxy", "nginx"]),
     ],
@@ -147,6 +151,11 @@ def test_a_wrong_host_is_named_with_its_rule(changes: dict[str, Any], words: lis
 
 def test_swap_that_a_container_sees_is_its_hosts_and_ports_that_are_ours_are_fine() -> None:
     assert _host_problems(swap_mib=512, container=True, listeners={"6443": "kube-apiserver", "80": "haproxy"}) == []
+
+
+@pytest.mark.parametrize("origin", ["", "10.0.0.9", "::ffff:10.0.0.9"])
+def test_who_runs_ansible_from_the_host_itself_or_from_an_admitted_range_is_not_locked_out(origin: str) -> None:
+    assert _host_problems(came_from=origin) == []
 
 
 def test_a_floating_address_that_a_stranger_holds_is_refused_and_one_of_ours_is_not() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tempfile
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,9 @@ import pytest
 import yaml
 
 from infra.naming import LOAD_BALANCER_METRICS_PORT
+from infra.platform.monitoring.names import NODE_EXPORTER_PORT
 from infra.providers.isthmus.hostprep import MACHINE_REALTIME_US
-from tests.ansible.conftest import HOSTS
+from tests.ansible.conftest import HOSTS, role_yaml
 
 Render = Callable[..., str]
 
@@ -240,3 +242,61 @@ def test_the_renewal_script_is_valid_shell(render: Render, tmp_path: Path) -> No
     script = tmp_path / "script"
     script.write_text(render("certificate_renewal", "isthmus-renew-certificates.sh.j2"))
     assert subprocess.run(["/bin/bash", "-n", str(script)], check=False).returncode == 0
+
+
+FIREWALL: dict[str, Any] = {
+    "host_firewall_admin_cidrs": ["10.9.0.0/24", "10.9.0.0/16"],
+    "host_firewall_hosts": HOSTS,
+    "host_firewall_control_planes": {"one": HOSTS["one"]},
+    "host_firewall_load_balancers": {"two": HOSTS["two"]},
+    "host_firewall_pod_cidr": "10.244.0.0/16",
+    "host_firewall_served": [{"address": "10.0.0.100", "port": 8443}, {"address": "10.0.0.101", "port": 80}],
+}
+
+
+def _ruleset(text: str) -> str:
+    """What nftables makes of a file, in a network of its own."""
+    script = 'nft --file "$1" && nft --file "$1" && nft --stateless list ruleset'
+    with tempfile.NamedTemporaryFile("w", suffix=".nft") as file:
+        file.write(text)
+        file.flush()
+        command = ["unshare", "--net", "sh", "-ec", script, "-", file.name]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.machine
+def test_the_host_firewall_lets_in_what_the_cluster_needs_and_nothing_else(render: Render) -> None:
+    rules = _ruleset(render("host_firewall", "firewall.nft.j2", **FIREWALL))
+    hosts = ", ".join(HOSTS.values())
+    assert "type filter hook input priority filter; policy drop;" in rules
+    assert "elements = { 10.9.0.0/16 }" in rules, "ranges within others are one"
+    accepted = [line.strip() for line in rules.splitlines() if "accept" in line or "jump" in line]
+    assert accepted == [
+        "ct state established,related accept",
+        'iif "lo" accept',
+        "meta l4proto { icmp, ipv6-icmp } accept",
+        'udp dport 546 ip6 saddr fe80::/10 accept comment "DHCPv6"',
+        "ip daddr 10.0.0.100 tcp dport 8443 accept",
+        "ip daddr 10.0.0.101 tcp dport 80 accept",
+        "ip saddr @admins tcp dport { 22, 6443 } accept",
+        f"ip saddr {{ {hosts} }} jump hosts",
+        "ip saddr 10.0.0.11 tcp dport { 2379, 2380 } accept",
+        'ip saddr 10.0.0.12 meta l4proto vrrp accept comment "VRRP"',
+        "ip saddr 10.244.0.0/16 jump members",
+        "udp dport 8472 accept",
+        "jump members",
+        "tcp dport { 6443, 8405, 9100, 10250 } accept",
+    ]
+
+
+@pytest.mark.machine
+def test_the_host_firewall_of_a_linked_site_lets_tunnels_in_and_one_without_a_cluster_is_valid(render: Render) -> None:
+    linked = _ruleset(render("host_firewall", "firewall.nft.j2", **FIREWALL, host_firewall_linked=True))
+    assert "udp dport { 500, 4500 } accept" in linked
+    assert "meta l4proto esp accept" in linked
+    assert "ip saddr @admins tcp dport { 22, 6443 } accept" in _ruleset(render("host_firewall", "firewall.nft.j2"))
+
+
+def test_the_host_firewall_knows_the_ports_where_hosts_tell_of_themselves() -> None:
+    ports = role_yaml("host_firewall", "vars/main.yml")["__host_firewall_metrics_ports"]
+    assert set(ports) == {NODE_EXPORTER_PORT, LOAD_BALANCER_METRICS_PORT}

@@ -9,7 +9,7 @@ import pytest
 from infra.paths import ROOT
 
 
-@pytest.mark.parametrize("unit", ["containerd", "kubelet", "haproxy", "keepalived"])
+@pytest.mark.parametrize("unit", ["isthmus-firewall", "containerd", "kubelet", "haproxy", "keepalived"])
 def test_unit_runs_and_starts_at_boot(host, unit: str) -> None:
     assert host.service(unit).is_running
     assert host.service(unit).is_enabled

@@ -26,6 +26,7 @@ VARIABLES: dict[str, type | tuple[type, ...]] = {
     "dns_address": str,
     "tcp_services": list,
     "linked": bool,
+    "admin_cidrs": list,
     "node_cidr": str,
     "pod_cidr": str,
     "service_cidr": str,
@@ -88,6 +89,11 @@ def _formats(play: Mapping[str, Any]) -> Iterable[str]:
             ranges[name] = ipaddress.ip_network(play[name])
         except ValueError as error:
             yield f"variable {name} is no network: {error}; write it like 10.0.0.0/24"
+    for text in play["admin_cidrs"]:
+        try:
+            ipaddress.IPv4Network(text)
+        except ValueError as error:
+            yield f"variable admin_cidrs holds no IPv4 network: {error}; write each like 10.0.0.0/24"
     names = sorted(ranges)
     for index, one in enumerate(names):
         for other in names[index + 1 :]:
@@ -206,6 +212,11 @@ def host_problems(
             "start the mirror, or open its port",
         ),
         (
+            _admitted(probe["came_from"], play["admin_cidrs"]),
+            f"variable admin_cidrs is {', '.join(play['admin_cidrs'])}, and Ansible comes from {probe['came_from']}: "
+            "the host's firewall would lock it out; add a range that holds that address",
+        ),
+        (
             asked[0] - CLOCK_TOLERANCE_S <= probe["time"] <= asked[1] + CLOCK_TOLERANCE_S,
             f"its clock is {abs(probe['time'] - asked[1]):.0f} s away from this machine's: "
             "certificates would be refused; set up time synchronisation",
@@ -218,6 +229,15 @@ def host_problems(
         if free < limits["free_gib"]
     ]
     return [f"host {host}: {text}" for text in found + list(_ports(probe, member_of, play))]
+
+
+def _admitted(address: str, ranges: Iterable[str]) -> bool:
+    """No address: Ansible did not come over the network. The firewall knows IPv4 alone."""
+    if not address:
+        return True
+    # a socket for both protocols tells an IPv4 address as ::ffff:10.0.0.9
+    parsed = ipaddress.ip_address(address.removeprefix("::ffff:"))
+    return any(parsed in ipaddress.ip_network(one) for one in ranges)
 
 
 def _ports(probe: Mapping[str, Any], member_of: list[str], play: Mapping[str, Any]) -> Iterable[str]:
