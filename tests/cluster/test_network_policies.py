@@ -33,7 +33,8 @@ DNS = {"dns, udp", "dns, tcp"}
 API = {"api, service", "api, floating", "api, another host"}
 KUBELETS = {"kubelet, same host", "kubelet, another host"}
 NODE_EXPORTER = {"node exporter, another host", "load balancer's metrics, another host"}
-HOSTS = KUBELETS | NODE_EXPORTER | {"etcd, another host", "sshd, another host"}
+HOSTS = KUBELETS | NODE_EXPORTER
+"""What a host's firewall lets pods to. Two targets more, etcd and sshd, are its own."""
 OUTSIDE = {"metadata", "the world", "mirror"}
 STORE = {"store, service", "store, same host", "store, another host"}
 ADMIN = {"store's admin, same host", "store's admin, another host"}
@@ -67,7 +68,7 @@ EXPECTED: dict[tuple[str, str | None], set[str]] = {
     (STATUS_NAMESPACE, None): set(),
     # While it stands in for the page, some requests at the page's address are its too, and refused.
     (STATUS_NAMESPACE, STATUS): DNS | {"api, service", "api, another host"} | MODEL | {names.ALERTMANAGER},
-    # Confined by nobody, and refused by all that guard themselves: the model, the store, monitoring, the page.
+    # Confined by nobody, and refused by all that guard themselves: hosts, the model, the store, monitoring, the page.
     ("kube-system", None): DNS | DNS_METRICS | API | HOSTS | OUTSIDE,
 }
 """(namespace, app whose pod it passes for) -> all that it reaches."""
