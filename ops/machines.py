@@ -34,9 +34,9 @@ def power(environment: str, name: str, action: str) -> str:
         raise Failure(str(fault), fix="`make status` shows what the machine is doing") from fault
 
 
-def run(name: str, *command: str) -> str:
+def run(name: str, *command: str, timeout_s: float = 30) -> str:
     """Runs a command on a machine from outside its network, as at its console; returns what it printed."""
-    return Podman.default().execute(name, *command)
+    return Podman.default().execute(name, *command, timeout_s=timeout_s)
 
 
 def cgroup(name: str) -> str:

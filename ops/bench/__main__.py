@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.paths import STATE
-from ops.bench import idle, inference, install, repeat
+from ops.bench import idle, inference, install, platform_layer, repeat, volumes
 from ops.console import Failure, say
 
 Figures = dict[str, float]
@@ -18,6 +18,8 @@ BENCHMARKS: dict[str, Callable[[str], Figures]] = {
     "idle": idle.measure,
     "install": install.measure,
     "inference": lambda _environment: inference.measure(),
+    "volumes": volumes.measure,
+    "platform": platform_layer.measure,
 }
 
 
@@ -27,13 +29,20 @@ def bench(environment: str, only: list[str]) -> int:
         raise Failure(f"no benchmark {', '.join(unknown)}", fix=f"there are {', '.join(BENCHMARKS)}")
     path = STATE / "bench.json"
     figures: dict[str, Figures] = json.loads(path.read_text()) if path.exists() else {}
-    for name in only or BENCHMARKS:
-        say(f"==> bench {name}")
-        figures[name] = BENCHMARKS[name](environment)
-        path.write_text(json.dumps(figures, indent=1))
+    try:
+        for name in only or BENCHMARKS:
+            say(f"==> bench {name}")
+            figures[name] = BENCHMARKS[name](environment)
+            path.write_text(json.dumps(figures, indent=1))
+    finally:
+        show(figures)
+    return 0
+
+
+def show(figures: dict[str, Figures]) -> None:
+    """The table of all figures that there are, also when one more could not be had."""
     table = Table("benchmark", "figure", "value")
     for name, values in figures.items():
         for figure, value in values.items():
             table.add_row(name, figure, f"{value:.3f}")
     Console().print(table)
-    return 0

@@ -1,0 +1,118 @@
+"""How fast a volume is written and read, beside the file system that it lies in.
+
+A lab's volumes lie in one image file, in a folder that every machine of the site sees. The reference is a file of the
+same size in that folder, written and read by the same program (transfer.py) on the host of the volume's pod; in turns,
+with new files each time, and the first round warms up.
+
+A write is over when its fsync is: on both sides the data is then on the same disk. Before a read, the file's pages are
+dropped, and those of every file in the folder, the image among them: the volume's data would otherwise still be in
+memory one level below it, where a plain file has no second level. Not O_DIRECT: the image's loop device goes through
+memory whatever is asked of the volume, so that it would go around memory on one side only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from infra.naming import LAB_NAS
+from infra.providers.isthmus.handler import ResourceError
+from ops import cluster, machines
+from ops.bench import objects
+from ops.bench.namespace import Namespace
+from ops.console import Failure, say
+
+ROUNDS, SECONDS, TIMEOUT_S = 5, 3.0, 300.0
+MIB = 1 << 20
+PROBE, SMALLEST, LARGEST = 128 * MIB, 128 * MIB, 1024 * MIB
+"""Bytes of the first try and of the files. The pod may hold the largest in memory twice: as a file, and in the pool."""
+PROGRAM = Path(__file__).with_name("transfer.py").read_text()
+WAITS = "import signal; signal.pause()"
+POD = "speed"
+REFERENCE = f"{LAB_NAS}/{objects.NAMESPACE}"
+
+Speeds = dict[str, float]
+"""MiB a second: of write and of read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """Where files are written; `run` runs the program there and returns what it prints."""
+
+    name: str
+    path: str
+    run: Callable[..., str]
+
+
+def measure(space: Namespace) -> dict[str, float]:
+    """MiB a second of both sides, and the volume's as a share of the other's."""
+    host = Side(name="folder", path=REFERENCE, run=partial(on_host, space.node))
+    try:
+        size = chosen(speed(host.run("write", host.path, str(PROBE))))
+        # Room for a file, for one before it that the file system has not yet let go, and for its own books.
+        space.create(objects.claim(POD, 3 * size))
+        space.create(space.pod(POD, WAITS, claimed=POD))
+        space.running(POD)
+        volume = Side(name="volume", path=f"{objects.FOLDER}/file", run=partial(in_pod, space.environment))
+        rounds: list[dict[str, Speeds]] = []
+        for number in range(ROUNDS + 1):
+            turn = (volume, host) if number % 2 else (host, volume)
+            found = {side.name: transfer(side, host, size) for side in turn}
+            if number:  # the first warms up
+                rounds.append(found)
+                for way in ("write", "read"):
+                    both = ", ".join(f"{name} {one[way]:.0f} MiB/s" for name, one in sorted(found.items()))
+                    say(f"    {way} {size // MIB} MiB: {both}")
+        return {"file, MiB": size / MIB, **figures(rounds)}
+    finally:
+        _shell(space.node, "rm", "-f", REFERENCE)
+
+
+def transfer(side: Side, host: Side, size: int) -> Speeds:
+    """One file, written to the disk, forgotten on every level, and read."""
+    written = speed(side.run("write", side.path, str(size)))
+    host.run("forget", LAB_NAS)
+    return {"write": written, "read": speed(side.run("read", side.path, str(size)))}
+
+
+def speed(printed: str) -> float:
+    """MiB a second, from what the program printed."""
+    found = json.loads(printed)
+    return found["bytes"] / MIB / found["seconds"]
+
+
+def chosen(mib_a_second: float) -> int:
+    """Bytes of a file that takes a few seconds, in whole MiB and within what memory and disk can be asked for."""
+    return min(max(int(mib_a_second * SECONDS) * MIB, SMALLEST), LARGEST)
+
+
+def figures(rounds: list[dict[str, Speeds]]) -> dict[str, float]:
+    """Medians over the rounds."""
+    result: dict[str, float] = {}
+    for way in ("write", "read"):
+        for name in ("volume", "folder"):
+            result[f"{way}, {name}, MiB/s"] = median(one[name][way] for one in rounds)
+        result[f"{way}, volume / folder"] = median(one["volume"][way] / one["folder"][way] for one in rounds)
+    return result
+
+
+def in_pod(environment: str, *arguments: str) -> str:
+    """Runs the program in the pod."""
+    command = ("exec", "-n", objects.NAMESPACE, POD, "--", objects.PYTHON, "-c", PROGRAM, *arguments)
+    return cluster.kubectl(environment, *command, timeout=TIMEOUT_S)
+
+
+def on_host(node: str, *arguments: str) -> str:
+    """Runs the program on the lab machine of that name."""
+    return _shell(node, "/usr/bin/python3", "-c", PROGRAM, *arguments)
+
+
+def _shell(node: str, *command: str) -> str:
+    try:
+        return machines.run(node, *command, timeout_s=TIMEOUT_S)
+    except ResourceError as fault:
+        raise Failure(str(fault), fix="`make status` shows what the machine is doing") from None
