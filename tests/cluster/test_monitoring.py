@@ -37,6 +37,7 @@ ANSWERS = {
     "kubelet": "kubelet_running_pods",
     "cadvisor": "container_memory_working_set_bytes",
     "node": "node_memory_MemAvailable_bytes",
+    "alive": "up",
     "api-server": "apiserver_request_total",
     "load-balancer": "haproxy_backend_active_servers",
 }
@@ -84,6 +85,7 @@ def test_every_target_is_there_and_answers(environment: str, site: str, promethe
         "kubelet": len(hosts.hosts),
         "cadvisor": len(hosts.hosts),
         "node": len(hosts.hosts),
+        "alive": len(hosts.hosts),
         "api-server": len(hosts.having("control_plane")),
     }
     if balancers := hosts.having("load_balancer"):

@@ -41,11 +41,15 @@ class Api:
 
 
 @contextmanager
-def api(environment: str, site: str, target: str, port: int) -> Iterator[Api]:
-    """The API behind `target` (svc/prometheus) in monitoring's namespace; the forwarding ends with the test."""
+def api(environment: str, site: str, target: str, port: int, *, server: str | None = None) -> Iterator[Api]:
+    """The API behind `target` (svc/prometheus) in monitoring's namespace; the forwarding ends with the test.
+
+    `server`: the API server on whose way it is, where the floating address may lead to one that is lost.
+    """
     settings = {**os.environ, **engine.variables(environment)}
     settings["KUBECONFIG"] = str(cluster.kubeconfig_file(environment, site))
-    command = ["kubectl", "port-forward", "-n", names.NAMESPACE, target, f":{port}"]
+    way = ["--server", server] if server else []
+    command = ["kubectl", *way, "port-forward", "-n", names.NAMESPACE, target, f":{port}"]
     forwarding = subprocess.Popen(command, env=settings, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         assert forwarding.stdout

@@ -71,6 +71,10 @@ LOAD_BALANCER: Final = (
 )
 ADDRESSES_EVERY_S: Final = 10
 """How often load balancers are read: that an address has lost a holder must be known within half a minute."""
+ALIVE_EVERY_S: Final = 5
+"""How often kubelets are asked whether they answer at all: three times without an answer, and the host is down."""
+IMPATIENCE: Final = "4s"
+"""How long what is read so often may take: whoever is lost says nothing, and is given up before the next question."""
 
 
 def config(*, cluster: str, every_s: int, retention: str, load_balancers: Mapping[str, IPv4Address]) -> dict[str, Any]:
@@ -134,7 +138,7 @@ def _app(app: App) -> dict[str, Any]:
 
 
 def _hosts() -> list[dict[str, Any]]:
-    """Of each host its kubelet, what that knows of its containers, and the host itself."""
+    """Of each host its kubelet, what that knows of its containers, the host itself, and whether it is there."""
     # kubeadm's kubelets sign their serving certificates themselves, see README.md, Limits.
     kubelet = {"scheme": "https", "authorization": {"credentials_file": TOKEN_FILE}}
     kubelet |= {"tls_config": {"insecure_skip_verify": True}}
@@ -156,6 +160,16 @@ def _hosts() -> list[dict[str, Any]]:
             "metric_relabel_configs": [_keep(CADVISOR, "container", "pod")],
         },
         {**host, "job_name": "node", "relabel_configs": [_NODE_LABEL, _NODE_INSTANCE, at_port]},
+        {
+            "job_name": "alive",
+            "scrape_interval": f"{ALIVE_EVERY_S}s",
+            "scrape_timeout": IMPATIENCE,
+            # The shortest of what a kubelet tells, and nothing of it is kept: that it answers is what is asked.
+            "metrics_path": "/metrics/slis",
+            **kubelet,
+            **host,
+            "metric_relabel_configs": [{"regex": ".*", "action": "drop"}],
+        },
     ]
 
 
@@ -179,7 +193,7 @@ def _load_balancers(addresses: Mapping[str, IPv4Address]) -> dict[str, Any]:
     return {
         "job_name": "load-balancer",
         "scrape_interval": f"{ADDRESSES_EVERY_S}s",
-        "scrape_timeout": "4s",
+        "scrape_timeout": IMPATIENCE,
         # Not each of its servers, of which there is a place for many more than run.
         "params": {"scope": ["frontend", "backend"]},
         "static_configs": [

@@ -233,17 +233,38 @@ def test_api_servers_are_verified_and_kubelets_as_far_as_they_can_be() -> None:
     assert {name for name, job in jobs.items() if job.get("tls_config", {}).get("insecure_skip_verify")} == {
         "kubelet",
         "cadvisor",
+        "alive",
     }
 
 
 def test_the_token_goes_to_kubernetes_alone() -> None:
-    assert {name for name, job in scraped().items() if "authorization" in job} == {"kubelet", "cadvisor", "api-server"}
+    holders = {name for name, job in scraped().items() if "authorization" in job}
+    assert holders == {"kubelet", "cadvisor", "alive", "api-server"}
 
 
 def test_of_what_is_large_only_what_is_named_is_kept() -> None:
     for name in ("kubelet", "cadvisor", "api-server"):
         (rule,) = scraped()[name]["metric_relabel_configs"]
         assert rule["action"] == "keep", name
+
+
+def test_of_whether_a_host_is_there_nothing_is_kept_but_the_answer() -> None:
+    alive = scraped()["alive"]
+    assert alive["metric_relabel_configs"] == [{"regex": ".*", "action": "drop"}]
+    assert alive["relabel_configs"] == scraped()["kubelet"]["relabel_configs"]
+
+
+def test_a_host_that_lost_power_is_told_within_half_a_minute() -> None:
+    """At worst a question has just been answered, the next is given up, and the group has just been evaluated."""
+    (group,) = [one for one in _groups() if [rule.get("alert") for rule in one["rules"]] == ["NodeDown"]]
+    job, (rule,) = scraped()["alive"], group["rules"]
+    steps = (job["scrape_interval"], job["scrape_timeout"], group["interval"], rule["for"])
+    assert sum(int(step.removesuffix("s")) for step in steps) < 30
+    assert group["interval"] == job["scrape_interval"]
+
+
+def _groups() -> list[dict[str, Any]]:
+    return [group for path in prometheus.RULES.glob("*.yaml") for group in yaml.safe_load(path.read_text())["groups"]]
 
 
 @pytest.mark.parametrize(
