@@ -62,9 +62,13 @@ CADVISOR: Final = (
 """By name, container and pod: what a pod uses is the sum of its containers; its network is the pod's own. What is of no
 pod is the host's, which tells it better itself."""
 API_SERVER: Final = (
-    "apiserver_(request_total|current_inflight_requests|storage_size_bytes|client_certificate_expiration_seconds_bucket)"
-    "|process_(cpu_seconds_total|resident_memory_bytes)"
+    "(apiserver_(request_total|current_inflight_requests|storage_size_bytes"
+    "|client_certificate_expiration_seconds_bucket)"
+    "|process_(cpu_seconds_total|resident_memory_bytes));.*"
+    "|etcd_request_duration_seconds_(bucket;(create|update|delete);0[.]4|count;(create|update|delete);)"
 )
+"""By name, operation and bound: of their waits for etcd the number of writes, and of those that are quick. All bounds,
+of reads too and for each kind of objects, are thousands."""
 LOAD_BALANCER: Final = (
     "haproxy_(backend_(active_servers|http_responses_total|connection_errors_total|retry_warnings_total)"
     "|frontend_(current_sessions|http_responses_total))"
@@ -184,7 +188,7 @@ def _api_servers() -> dict[str, Any]:
         "tls_config": {"ca_file": AUTHORITY_FILE, "server_name": "kubernetes.default.svc"},
         "kubernetes_sd_configs": [{"role": "endpointslice", "namespaces": {"names": ["default"]}}],
         "relabel_configs": [{"source_labels": list(found), "regex": "kubernetes;https", "action": "keep"}],
-        "metric_relabel_configs": [_keep(API_SERVER)],
+        "metric_relabel_configs": [_keep(API_SERVER, "operation", "le")],
     }
 
 

@@ -284,6 +284,26 @@ def test_of_containers_each_thing_is_kept_once(series: str, kept: bool) -> None:
     assert bool(re.fullmatch(rule["regex"], series)) is kept
 
 
+@pytest.mark.parametrize(
+    ("series", "kept"),
+    [
+        ("etcd_request_duration_seconds_bucket;update;0.4", True),
+        ("etcd_request_duration_seconds_bucket;update;0.6", False),
+        ("etcd_request_duration_seconds_bucket;list;0.4", False),
+        ("etcd_request_duration_seconds_count;delete;", True),
+        ("etcd_request_duration_seconds_count;get;", False),
+        ("etcd_request_duration_seconds_sum;update;", False),
+        ("apiserver_request_total;;", True),
+        ("apiserver_client_certificate_expiration_seconds_bucket;;604800", True),
+        ("apiserver_request_duration_seconds_bucket;;0.4", False),
+    ],
+)
+def test_of_writes_to_etcd_it_is_kept_how_many_are_quick(series: str, kept: bool) -> None:
+    (rule,) = scraped()["api-server"]["metric_relabel_configs"]
+    assert rule["source_labels"] == ["__name__", "operation", "le"]
+    assert bool(re.fullmatch(rule["regex"], series)) is kept
+
+
 def test_series_of_others_keep_their_own_labels() -> None:
     assert [name for name, job in scraped().items() if job.get("honor_labels")] == ["kube-state-metrics"]
 
