@@ -276,6 +276,12 @@ class Inference(Model):
         default=None, description="more replicas under load; without it, `replicas`"
     )
     poll_seconds: int = Field(default=5, ge=1, le=300, description="how soon a newly promoted model is noticed")
+    max_model_age_days: int | None = Field(
+        default=None,
+        ge=1,
+        le=3650,
+        description="an alert tells when what is served was first published longer ago; without it none does",
+    )
     resources: Resources
 
 

@@ -319,6 +319,14 @@ def _monitoring(environment: Environment) -> Iterator[str]:
         yield f"platform.monitoring.capacity: {monitoring.capacity} is too little; give {SMALLEST_HISTORY} or more"
 
 
+def _model_age(environment: Environment) -> Iterator[str]:
+    if environment.workloads.inference.max_model_age_days and environment.platform.monitoring is None:
+        yield (
+            "workloads.inference.max_model_age_days: an alert tells of it, but nobody watches the sites; "
+            "add the key platform.monitoring, or leave this one out"
+        )
+
+
 def _status(environment: Environment) -> Iterator[str]:
     if (status := environment.platform.status) is None:
         return
@@ -356,6 +364,7 @@ CHECKS: tuple[Check, ...] = (
     accelerator_checks.training,
     _storage,
     _monitoring,
+    _model_age,
     _status,
 )
 

@@ -62,6 +62,7 @@ def onprem(env: Environment, index: Index) -> Onprem:
             monitoring=env.platform.monitoring,
             # At Amazon no platform is made yet, so that there is no page either.
             status=_shown(env, in_lab.network.ingress_address if in_lab else None),
+            model_age_days=env.workloads.inference.max_model_age_days,
         ),
         inside,
     )
@@ -128,6 +129,7 @@ def cloud(env: Environment, index: Index, other: Onprem) -> None:
             accelerators=nodes.offers(env, "cloud"),
             monitoring=env.platform.monitoring,
             status=_shown(env, env.onprem.network.ingress_address),
+            model_age_days=env.workloads.inference.max_model_age_days,
         ),
         inside,
     )

@@ -48,6 +48,8 @@ class PlatformArgs:
     monitoring: MonitoringSettings | None = None
     status: Shown | None = None
     """What the status page shows; None where there is none. It needs monitoring."""
+    model_age_days: int | None = None
+    """How old a served model may be before monitoring tells; None where nobody minds."""
 
 
 class Platform(pulumi.ComponentResource):
@@ -101,6 +103,7 @@ class Platform(pulumi.ComponentResource):
                 persistent=bool(args.storage),
                 index=args.index,
                 alert_readers=self.viewers,
+                model_age_days=args.model_age_days,
             )
             # After what its volumes come from.
             after = pulumi.ResourceOptions(parent=self, depends_on=[*cilium.running, *self.ready])

@@ -27,7 +27,7 @@ __all__ = ["READER", "Monitoring", "MonitoringArgs"]
 class MonitoringArgs:
     """The cluster, the environment's settings, whether the site has volumes, and the mirror's images.
 
-    `alert_readers`: who may ask which alerts there are.
+    `alert_readers`: who may ask which alerts there are. `model_age_days`: how old a served model may be.
     """
 
     cluster: Cluster
@@ -35,6 +35,7 @@ class MonitoringArgs:
     persistent: bool
     index: Index
     alert_readers: tuple[policies.Peer, ...] = ()
+    model_age_days: int | None = None
 
 
 class Monitoring(pulumi.ComponentResource):
@@ -57,7 +58,13 @@ class Monitoring(pulumi.ComponentResource):
         )
         Prometheus(
             "prometheus",
-            PrometheusArgs(cluster=args.cluster, settings=args.settings, persistent=args.persistent, index=args.index),
+            PrometheusArgs(
+                cluster=args.cluster,
+                settings=args.settings,
+                persistent=args.persistent,
+                index=args.index,
+                model_age_days=args.model_age_days,
+            ),
             inside,
         )
         self.register_outputs({})

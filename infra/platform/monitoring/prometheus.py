@@ -26,7 +26,7 @@ from infra.naming import (
 )
 from infra.platform import accounts, pods, policies, priorities
 from infra.platform.cluster import Cluster
-from infra.platform.monitoring import access, scraping
+from infra.platform.monitoring import access, bounds, scraping
 from infra.platform.monitoring.names import (
     ALERTMANAGER,
     ALERTMANAGER_PORT,
@@ -52,12 +52,16 @@ RULES: Final = Path(__file__).parent / "rules"
 
 @dataclass(frozen=True, kw_only=True)
 class PrometheusArgs:
-    """`persistent`: whether the site has volumes; where it has none, what was read goes with its pod."""
+    """`persistent`: whether the site has volumes; where it has none, what was read goes with its pod.
+
+    `model_age_days`: how old a model may be that is served; any age without it.
+    """
 
     cluster: Cluster
     settings: Settings
     persistent: bool
     index: Index
+    model_age_days: int | None = None
 
 
 class Prometheus(pulumi.ComponentResource):
@@ -73,7 +77,8 @@ class Prometheus(pulumi.ComponentResource):
             load_balancers=args.cluster.load_balancers,
         )
         settings = _files("config", {"prometheus.yml": yaml.safe_dump(config, sort_keys=False)}, child)
-        rules = _files("rules", {path.name: path.read_text() for path in sorted(RULES.glob("*.yaml"))}, child)
+        written = {path.name: path.read_text() for path in sorted(RULES.glob("*.yaml"))}
+        rules = _files("rules", written | bounds.files(model_age_days=args.model_age_days), child)
         needed = [*_access(child), _network(args.cluster, child)]
         core.v1.Service(
             APP,

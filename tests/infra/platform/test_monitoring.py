@@ -14,7 +14,7 @@ from infra import environment, naming
 from infra.naming import INGRESS_POD_PORT, OBJECT_STORE_NAMESPACE, WORKLOADS_NAMESPACE
 from infra.paths import ROOT
 from infra.platform import cluster, object_store, policies
-from infra.platform.monitoring import Monitoring, MonitoringArgs, names, prometheus, scraping
+from infra.platform.monitoring import Monitoring, MonitoringArgs, bounds, names, prometheus, scraping
 from infra.platform.object_store_settings import ADMIN_PORT
 from tests.infra import recording
 from tests.infra.recording import Resource
@@ -25,7 +25,7 @@ READER = {
 }
 
 
-def registered(*, replicas: int = 1, persistent: bool = True) -> list[Resource]:
+def registered(*, replicas: int = 1, persistent: bool = True, model_age_days: int | None = None) -> list[Resource]:
     local = recording.local()
     assert local.platform.monitoring
     args = MonitoringArgs(
@@ -33,6 +33,7 @@ def registered(*, replicas: int = 1, persistent: bool = True) -> list[Resource]:
         settings=local.platform.monitoring.model_copy(update={"replicas": replicas}),
         persistent=persistent,
         index=recording.index(),
+        model_age_days=model_age_days,
     )
     return recording.record(lambda: Monitoring("monitoring", args))
 
@@ -360,6 +361,19 @@ def test_a_change_of_rules_or_settings_starts_the_pods_anew(resources: list[Reso
         made = recording.the(resources, "ConfigMap", f"prometheus-{what}").inputs["metadata"]["name"]
         assert mounted[what] == made
         assert made.startswith(f"prometheus-{what}-"), "the name holds a digest of the content"
+
+
+def test_how_old_a_model_may_be_is_what_its_alert_compares_with(resources: list[Resource]) -> None:
+    """And where the environment names no age there is nothing to compare with."""
+    bounded = registered(model_age_days=30)
+    ours = {path.name for path in prometheus.RULES.glob("*.yaml")}
+    assert recording.the(resources, "ConfigMap", "prometheus-rules").inputs["data"].keys() == ours
+    written = recording.the(bounded, "ConfigMap", "prometheus-rules").inputs["data"]
+    assert written.keys() == {*ours, bounds.FILE}
+    (group,) = yaml.safe_load(written[bounds.FILE])["groups"]
+    assert group["rules"] == [{"record": bounds.MODEL_AGE, "expr": "vector(2592000)"}]
+    (alert,) = [rule for group in _groups() for rule in group["rules"] if rule.get("alert") == "ModelTooOld"]
+    assert alert["expr"].endswith(f" {bounds.MODEL_AGE}")
 
 
 def _config_maps(pod: dict[str, Any]) -> list[dict[str, Any]]:

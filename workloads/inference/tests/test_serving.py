@@ -76,6 +76,32 @@ def test_metadata_paths_and_nested_data(start: Start, publish: Publish, trained:
     assert server.metric("isthmus_ready") == 1
 
 
+def test_it_tells_since_when_the_served_version_is_in_the_store(
+    start: Start, publish: Publish, trained: Trained, bucket: Any
+) -> None:
+    first, second = trained(17), trained(18)
+    server = start()
+
+    def told(model: Model) -> str:
+        labels = f'digest="{digest(model.onnx)}",model="digits",version="{model.version}"'
+        return f"isthmus_model_published_timestamp_seconds{{{labels}}}"
+
+    def written(model: Model) -> float:
+        key = f"models/digits/versions/{model.version}/manifest.json"
+        return bucket.client.head_object(Bucket=bucket.name, Key=key)["LastModified"].timestamp()
+
+    for model in (first, second):
+        publish(model)
+        server.wait(lambda model=model: server.metric(told(model)), f"serving {model.version}")
+        assert server.metric(told(model)) == written(model)
+    assert server.metric(told(first)) == 0, "it is told of the version that is served alone"
+    # Somebody goes back to the first: it is as old as it was.
+    pointer = {"version": first.version, "manifest_digest": first.manifest_digest}
+    bucket.put("models/digits/aliases/champion.json", json.dumps(pointer).encode())
+    server.wait(lambda: server.metric(told(first)), "serving the first again")
+    assert server.metric(told(first)) == written(first)
+
+
 def test_models_that_break_their_promise_are_refused_and_the_old_one_stays(
     start: Start, publish: Publish, trained: Trained
 ) -> None:

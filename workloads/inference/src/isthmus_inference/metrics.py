@@ -15,4 +15,9 @@ IN_FLIGHT = Gauge("isthmus_inference_in_flight", "Infer requests being worked on
 CHECKS = Counter("isthmus_model_checks", "Looks at the alias, by what came of them.", ["result"])
 CHECKED = Gauge("isthmus_model_checked_timestamp_seconds", "When the object store last answered.")
 SERVED = Gauge("isthmus_model_served", "1 for the model that is being served.", ["model", "version", "digest"])
+PUBLISHED = Gauge(
+    "isthmus_model_published_timestamp_seconds",
+    "When the manifest of the model that is being served was written to the store.",
+    ["model", "version", "digest"],
+)
 READY = Gauge("isthmus_ready", "1 when requests are wanted: a model is loaded and the server is not draining.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from obstore import get_async
 from obstore.exceptions import BaseError, NotModifiedError
@@ -23,6 +23,14 @@ class StoreUnavailable(Exception):
 
 class Unchanged(Exception):
     """The object is still the one with that ETag."""
+
+
+class Object(NamedTuple):
+    """What an object holds, the ETag that goes with it, and when it was written."""
+
+    content: bytes
+    etag: str | None
+    written: datetime
 
 
 class Keys:
@@ -56,11 +64,11 @@ class Store:
             retry_config={"max_retries": 0},  # the next poll is the retry
         )
 
-    async def get(self, key: str, unless: str | None = None) -> tuple[bytes, str | None]:
-        """Content and ETag; raises Unchanged when the ETag is still `unless`, which costs the store no read."""
+    async def get(self, key: str, unless: str | None = None) -> Object:
+        """The object; raises Unchanged when its ETag is still `unless`, which costs the store no read."""
         try:
             found = await get_async(self.remote, key, options={"if_none_match": unless} if unless else {})
-            return bytes(await found.bytes_async()), found.meta["e_tag"]
+            return Object(bytes(await found.bytes_async()), found.meta["e_tag"], found.meta["last_modified"])
         except NotModifiedError:
             raise Unchanged(key) from None
         except FileNotFoundError:

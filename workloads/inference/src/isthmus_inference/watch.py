@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import time
+from datetime import datetime
 
 import msgspec
 
@@ -74,32 +75,37 @@ class Watcher:
     async def follow(self) -> str:
         """Loads the model that the alias points at, if it is another than the one served."""
         name, served = self.settings.model, self.serving.model
-        content, etag = await self.store.get(f"models/{name}/aliases/{self.settings.alias}.json", unless=self.etag)
+        found = await self.store.get(f"models/{name}/aliases/{self.settings.alias}.json", unless=self.etag)
+        etag = found.etag
         if self.refusal[0] == etag and time.monotonic() < self.refusal[2]:
             raise Refused(self.refusal[1])
         try:
-            alias = read_alias(content)
+            alias = read_alias(found.content)
             if served and (served.version, served.manifest_digest) == (alias.version, alias.manifest_digest):
                 self.etag = etag
                 raise Unchanged
-            model = await self.load(name, alias)
+            model, published = await self.load(name, alias)
         except Refused as fault:
             self.refusal = (etag, str(fault), time.monotonic() + REFUSED_AGAIN_SECONDS)
             raise
         self.etag, self.serving.model = etag, model
-        metrics.SERVED.clear()
-        metrics.SERVED.labels(name, model.version, model.digest).set(1)
+        for gauge, value in ((metrics.SERVED, 1), (metrics.PUBLISHED, published.timestamp())):
+            gauge.clear()
+            gauge.labels(name, model.version, model.digest).set(value)
         gc.collect()
         gc.freeze()  # what a model brings stays: later collections need not walk it, which shows in the slowest answers
         return f"serving {name} {model.version} {model.digest}"
 
-    async def load(self, name: str, alias: Alias) -> Model:
-        """The verified model. What takes long is done in a thread, so that requests are answered meanwhile."""
+    async def load(self, name: str, alias: Alias) -> tuple[Model, datetime]:
+        """The verified model, and when it was published: its manifest is the last that is written of a version.
+
+        What takes long is done in a thread, so that requests are answered meanwhile.
+        """
         folder = f"models/{name}/versions/{alias.version}"
-        described, _ = await self.store.get(f"{folder}/manifest.json")
-        manifest = read_manifest(described, name=name, version=alias.version, promised=alias.manifest_digest)
-        onnx, _ = await self.store.get(f"{folder}/model.onnx")
-        return await asyncio.to_thread(Model, manifest, alias.manifest_digest, onnx)
+        described = await self.store.get(f"{folder}/manifest.json")
+        manifest = read_manifest(described.content, name=name, version=alias.version, promised=alias.manifest_digest)
+        onnx = await self.store.get(f"{folder}/model.onnx")
+        return await asyncio.to_thread(Model, manifest, alias.manifest_digest, onnx.content), described.written
 
 
 def read_alias(content: bytes) -> Alias:
