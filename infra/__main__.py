@@ -9,7 +9,7 @@ sys.path[:] = [str(HERE.parent), *(entry for entry in sys.path if Path(entry).re
 
 import pulumi  # noqa: E402
 
-from infra import environment, settings, sites  # noqa: E402
+from infra import alert_secrets, environment, settings, sites  # noqa: E402
 from infra.artifacts import ArtifactError, Index  # noqa: E402
 from infra.platform.chart import ChartError  # noqa: E402
 
@@ -20,9 +20,10 @@ def main() -> None:
     env = environment.load(file)
     index = Index.load()
     pulumi.export("environment_digest", environment.digest(file))
-    site = sites.onprem(env, index)
+    secrets = alert_secrets.of(env, preview=pulumi.runtime.is_dry_run())
+    site = sites.onprem(env, index, secrets)
     if env.cloud:
-        sites.cloud(env, index, site)
+        sites.cloud(env, index, site, secrets)
 
 
 try:

@@ -21,6 +21,7 @@ from pydantic import Field, ValidationError
 
 from infra import environment_checks, strict_yaml
 from infra.accelerators import Accelerator, AcceleratorRequest
+from infra.alerts import Alerts
 from infra.environment_values import (
     AccountId,
     AddonVersion,
@@ -232,6 +233,7 @@ class Monitoring(Model):
     scrape_seconds: int = Field(default=30, ge=10, le=120, description="between two looks at everything")
     capacity: Quantity = Field(description="bytes of each Prometheus; the oldest goes when it is full")
     resources: Resources = Field(description="of each Prometheus")
+    alerts: Alerts | None = Field(default=None, description="whom alerts are sent to; without it nobody is told")
 
 
 class Status(Model):
@@ -314,8 +316,9 @@ def _key(location: tuple[int | str, ...]) -> str:
 
 
 def _example(location: tuple[int | str, ...]) -> str:
-    """The reviewed file that shows the key: a lab has neither a cloud of Amazon's own nor a state there."""
-    return "environments/prod.yaml" if location[:1] in (("cloud",), ("state",)) else "environments/local.yaml"
+    """The reviewed file that shows the key: a lab has no cloud of Amazon's own, no state there, and tells nobody."""
+    elsewhere = location[:1] in (("cloud",), ("state",)) or location[:3] == ("platform", "monitoring", "alerts")
+    return "environments/prod.yaml" if elsewhere else "environments/local.yaml"
 
 
 def _fields_at(location: tuple[int | str, ...]) -> list[str]:
@@ -335,10 +338,12 @@ def _meant(location: tuple[int | str, ...]) -> str | None:
 
 
 def _explain_all(errors: Sequence[Any]) -> list[str]:
-    """Pydantic's errors, each once: a misspelt key is not also told as a missing one."""
+    """Pydantic's errors, each once: a misspelt key is not also a missing one, nor is a list short of a faulty entry."""
     unknown = [error["loc"] for error in errors if error["type"] == "extra_forbidden"]
     meant = {(*location[:-1], _meant(location)) for location in unknown}
-    return [_explain(error) for error in errors if not (error["type"] == "missing" and error["loc"] in meant)]
+    inside = {error["loc"][:depth] for error in errors for depth in range(1, len(error["loc"]))}
+    told_already = {"missing": meant, "too_short": inside}
+    return [_explain(error) for error in errors if error["loc"] not in told_already.get(error["type"], ())]
 
 
 def _explain(error: Any) -> str:

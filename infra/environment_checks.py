@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from infra import accelerator_checks, naming, quantities
+from infra import accelerator_checks, alert_checks, naming, quantities
 from infra.paths import ROOT
 
 if TYPE_CHECKING:
@@ -364,6 +364,10 @@ CHECKS: tuple[Check, ...] = (
     accelerator_checks.training,
     _storage,
     _monitoring,
+    alert_checks.names,
+    alert_checks.ways,
+    alert_checks.resolvers,
+    alert_checks.heard,
     _model_age,
     _status,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final
@@ -24,6 +25,9 @@ from infra.workloads.model_store import ModelStore
 
 AWS_API_PORT: Final = 5000
 
+AlertSecrets = Mapping[str, pulumi.Output[str]]
+"""Of those who are told of alerts, by their names."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Onprem:
@@ -33,7 +37,7 @@ class Onprem:
     keys: Keys
 
 
-def onprem(env: Environment, index: Index) -> Onprem:
+def onprem(env: Environment, index: Index, alert_secrets: AlertSecrets) -> Onprem:
     """The on-prem site."""
     site = Site(
         "onprem",
@@ -62,6 +66,7 @@ def onprem(env: Environment, index: Index) -> Onprem:
             monitoring=env.platform.monitoring,
             # At Amazon no platform is made yet, so that there is no page either.
             status=_shown(env, in_lab.network.ingress_address if in_lab else None),
+            alert_secrets=alert_secrets,
             model_age_days=env.workloads.inference.max_model_age_days,
         ),
         inside,
@@ -85,7 +90,7 @@ def onprem(env: Environment, index: Index) -> Onprem:
     return Onprem(site=site, keys=keys)
 
 
-def cloud(env: Environment, index: Index, other: Onprem) -> None:
+def cloud(env: Environment, index: Index, other: Onprem, alert_secrets: AlertSecrets) -> None:
     """The cloud half; at Amazon its AWS resources and the link to them, in a lab a whole site."""
     # Here: AWS's SDK takes a second to load, which a site that stands alone need not wait for.
     from infra.cloud.cloud import Cloud, CloudArgs
@@ -129,6 +134,7 @@ def cloud(env: Environment, index: Index, other: Onprem) -> None:
             accelerators=nodes.offers(env, "cloud"),
             monitoring=env.platform.monitoring,
             status=_shown(env, env.onprem.network.ingress_address),
+            alert_secrets=alert_secrets,
             model_age_days=env.workloads.inference.max_model_age_days,
         ),
         inside,

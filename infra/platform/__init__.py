@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pulumi
 
@@ -48,6 +49,8 @@ class PlatformArgs:
     monitoring: MonitoringSettings | None = None
     status: Shown | None = None
     """What the status page shows; None where there is none. It needs monitoring."""
+    alert_secrets: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    """The secrets of those who are told of alerts, by their names."""
     model_age_days: int | None = None
     """How old a served model may be before monitoring tells; None where nobody minds."""
 
@@ -78,7 +81,8 @@ class Platform(pulumi.ComponentResource):
         )
         # No pod gets an address before the network runs.
         networked = pulumi.ResourceOptions(parent=self, depends_on=cilium.running)
-        dns = CoreDns("coredns", cluster=self.cluster, index=args.index, opts=networked)
+        alerts = args.monitoring.alerts if args.monitoring else None
+        dns = CoreDns("coredns", cluster=self.cluster, alerts=alerts, index=args.index, opts=networked)
         priorities = Priorities("priorities", child)
         namespaces.close_kubernetes_own(child)
         # Beside all else: nothing waits for it, and autoscalers go on when it comes.
@@ -103,6 +107,7 @@ class Platform(pulumi.ComponentResource):
                 persistent=bool(args.storage),
                 index=args.index,
                 alert_readers=self.viewers,
+                alert_secrets=args.alert_secrets,
                 model_age_days=args.model_age_days,
             )
             # After what its volumes come from.

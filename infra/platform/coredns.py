@@ -1,7 +1,7 @@
 """CoreDNS: the cluster's names. Ours rather than kubeadm's add-on, whose replicas both start on the first host.
 
 It answers for the cluster alone: a site need not reach the internet, so any other name is answered at once with "no
-such name" instead of a wait for a server that is not there.
+such name" instead of a wait for a server that is not there. The exception are hosts that are told of alerts.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import pulumi
 from pulumi_kubernetes import apps, core, meta, policy, rbac
 
 from infra import naming
+from infra.alerts import Alerts
 from infra.artifacts import Index
 from infra.platform import pods
 from infra.platform.cluster import Cluster
@@ -48,18 +49,42 @@ cluster.local:53 in-addr.arpa:53 ip6.arpa:53 {
 """
 
 
+OUTSIDE: Final = """\
+{names} {{
+    errors
+    forward . {resolvers}
+    cache 30
+}}
+"""
+
+
+def corefile(alerts: Alerts | None) -> str:
+    """The whole Corefile. Of names outside it looks up those alone that are told of alerts, whoever asks."""
+    if not alerts or not alerts.names:
+        return COREFILE
+    names = " ".join(f"{name}:53" for name in alerts.names)
+    return COREFILE + OUTSIDE.format(names=names, resolvers=" ".join(map(str, alerts.resolvers)))
+
+
 class CoreDns(pulumi.ComponentResource):
     """Two replicas on different hosts at the address that every kubelet hands to its pods."""
 
     def __init__(
-        self, name: str, *, cluster: Cluster, index: Index, opts: pulumi.ResourceOptions | None = None
+        self,
+        name: str,
+        *,
+        cluster: Cluster,
+        index: Index,
+        alerts: Alerts | None = None,
+        opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("isthmus:platform:CoreDns", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        corefile = core.v1.ConfigMap(
+        text = corefile(alerts)
+        configuration = core.v1.ConfigMap(
             APP,
-            metadata=_metadata(pods.content_name(APP, COREFILE)),
-            data={"Corefile": COREFILE},
+            metadata=_metadata(pods.content_name(APP, text)),
+            data={"Corefile": text},
             opts=child,
         )
         account = core.v1.ServiceAccount(APP, metadata=_metadata(APP), opts=child)
@@ -95,7 +120,7 @@ class CoreDns(pulumi.ComponentResource):
                 "strategy": {"rolling_update": {"max_surge": 1, "max_unavailable": 0}},
                 "template": {
                     "metadata": {"labels": pods.selector(APP) | LABELS},
-                    "spec": _pod(pods.image(index.artifact("coredns-image")), corefile.metadata["name"], spread),
+                    "spec": _pod(pods.image(index.artifact("coredns-image")), configuration.metadata["name"], spread),
                 },
             },
             opts=pulumi.ResourceOptions(parent=self, depends_on=[account, access]),

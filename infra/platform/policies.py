@@ -12,6 +12,7 @@ from pulumi_kubernetes import networking
 from infra.platform import pods
 
 NAMESPACE_LABEL: Final = "kubernetes.io/metadata.name"
+LINK_LOCAL: Final = "169.254.0.0/16"
 
 Peer = networking.v1.NetworkPolicyPeerArgsDict
 Ingress = networking.v1.NetworkPolicyIngressRuleArgsDict
@@ -37,6 +38,12 @@ def namespace(name: str) -> Peer:
 def network(cidr: IPv4Network) -> Peer:
     """A range of addresses. Cilium counts nodes in only because its values set policyCIDRMatchMode."""
     return {"ip_block": {"cidr": str(cidr)}}
+
+
+def outside(*inside: IPv4Network) -> Peer:
+    """Anywhere but in these ranges, and not where a cloud keeps the credentials of its machines."""
+    spared = [*(str(cidr) for cidr in inside), LINK_LOCAL]
+    return {"ip_block": {"cidr": "0.0.0.0/0", "except_": spared}}
 
 
 def to_dns() -> Egress:

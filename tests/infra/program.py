@@ -14,7 +14,7 @@ from pathlib import Path
 import pulumi
 import pytest
 
-from infra import environment, settings
+from infra import alert_secrets, environment, settings
 from infra.artifacts import Index
 from infra.cloud import lab as cloud_lab
 from infra.link import site_link
@@ -77,9 +77,20 @@ def _checkout(path: Path, index: Callable[[], Index]) -> Iterator[pytest.MonkeyP
             (folder / module.PLAYBOOK).write_text("- hosts: all\n")
             patch.setattr(module, "FOLDER", folder)
         patch.setattr(settings, "authorized_key", lambda _: "ssh-ed25519 AAAA me")
+        patch.setattr(alert_secrets, "stored", lambda key: _urls(path)[key])
         patch.setattr(cilium, "objects", lambda *_: CHART)
         patch.setattr(snapshots, "definitions", lambda *_: CRDS)
         patch.setattr(Index, "load", index)
         patch.setattr(sys, "path", list(sys.path))
         patch.setattr(settings, "environment_file", lambda _: path)
         yield patch
+
+
+def _urls(path: Path) -> dict[str, str]:
+    """What the stack's configuration has for each receiver; for a mail account it passes for a password."""
+    monitoring = environment.load(path).platform.monitoring
+    assert monitoring and monitoring.alerts
+    return {
+        str(one.secret_key): f"https://{one.way.host}:{one.way.port}/{recording.SECRET}"
+        for one in monitoring.alerts.receivers
+    }

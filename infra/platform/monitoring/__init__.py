@@ -6,7 +6,8 @@ in rules/, and what to do then in docs/runbooks/.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pulumi
 
@@ -14,7 +15,7 @@ from infra.artifacts import Index
 from infra.environment import Monitoring as Settings
 from infra.platform import namespaces, policies
 from infra.platform.cluster import Cluster
-from infra.platform.monitoring.alertmanager import Alertmanager
+from infra.platform.monitoring.alertmanager import Alertmanager, AlertmanagerArgs
 from infra.platform.monitoring.kube_state_metrics import KubeStateMetrics
 from infra.platform.monitoring.names import NAMESPACE, READER
 from infra.platform.monitoring.node_exporter import NodeExporter
@@ -27,7 +28,8 @@ __all__ = ["READER", "Monitoring", "MonitoringArgs"]
 class MonitoringArgs:
     """The cluster, the environment's settings, whether the site has volumes, and the mirror's images.
 
-    `alert_readers`: who may ask which alerts there are. `model_age_days`: how old a served model may be.
+    `alert_readers`: who may ask which alerts there are; `alert_secrets`: those of receivers, by their names.
+    `model_age_days`: how old a served model may be.
     """
 
     cluster: Cluster
@@ -35,6 +37,7 @@ class MonitoringArgs:
     persistent: bool
     index: Index
     alert_readers: tuple[policies.Peer, ...] = ()
+    alert_secrets: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     model_age_days: int | None = None
 
 
@@ -50,11 +53,15 @@ class Monitoring(pulumi.ComponentResource):
         KubeStateMetrics("kube-state-metrics", cluster=args.cluster, index=args.index, opts=inside)
         Alertmanager(
             "alertmanager",
-            replicas=args.settings.replicas,
-            hosts=len(args.cluster.workers),
-            index=args.index,
-            readers=args.alert_readers,
-            opts=inside,
+            AlertmanagerArgs(
+                cluster=args.cluster,
+                replicas=args.settings.replicas,
+                index=args.index,
+                readers=args.alert_readers,
+                alerts=args.settings.alerts,
+                secrets=args.alert_secrets,
+            ),
+            inside,
         )
         Prometheus(
             "prometheus",
