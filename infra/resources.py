@@ -182,6 +182,27 @@ class Certificate(pulumi.CustomResource):
         super().__init__("isthmus:secret:Certificate", resource_name, {**inputs, **outputs}, opts)
 
 
+class Image(pulumi.CustomResource):
+    """An image of the mirror in a registry that a site's nodes pull from."""
+
+    reference: pulumi.Output[str]
+    digest: pulumi.Output[str]
+
+    def __init__(
+        self,
+        resource_name: str,
+        *,
+        repository: pulumi.Input[str],
+        reference: pulumi.Input[str],
+        digest: pulumi.Input[str],
+        storage: pulumi.Input[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """`repository` is its URL, `reference` what pods ask for, tag included; `storage`: the mirror's folder."""
+        inputs = {"repository": repository, "reference": reference, "digest": digest, "storage": storage}
+        super().__init__("isthmus:registry:Image", resource_name, inputs, opts)
+
+
 class Playbook(pulumi.CustomResource):
     """An ansible playbook's run, kept up to date with its inventory, variables and roles."""
 

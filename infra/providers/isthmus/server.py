@@ -112,6 +112,7 @@ def main(engine_address: str) -> None:
     # Imported here: a test of the server needs neither podman nor ansible.
     from infra.providers.isthmus.aws_api import AwsApi
     from infra.providers.isthmus.certificate import Certificate
+    from infra.providers.isthmus.image import Image
     from infra.providers.isthmus.log import connect
     from infra.providers.isthmus.machine import Machine
     from infra.providers.isthmus.network import Network
@@ -120,9 +121,9 @@ def main(engine_address: str) -> None:
     from infra.providers.isthmus.secret import RandomSecret
 
     provider = IsthmusProvider(
-        [Network(), Machine(), AwsApi(), RandomSecret(), Certificate(), Playbook()],
+        [Network(), Machine(), AwsApi(), RandomSecret(), Certificate(), Playbook(), Image()],
         engine=connect(engine_address),
-        create_first=frozenset({RandomSecret.token, Certificate.token}),
+        create_first=frozenset({RandomSecret.token, Certificate.token, Image.token}),
     )
     try:
         asyncio.run(serve(provider, engine_address))
