@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from pydantic import Field, ValidationError
 
@@ -44,6 +44,8 @@ from infra.environment_values import (
 )
 
 ANYWHERE: Final = IPv4Network("0.0.0.0/0")
+
+AddonName = Literal["coredns", "aws_ebs_csi_driver", "aws_efs_csi_driver", "eks_pod_identity_agent", "metrics_server"]
 
 Role = Literal["control_plane", "worker", "load_balancer"]
 
@@ -149,6 +151,13 @@ class Addons(Model):
     )
     eks_pod_identity_agent: AddonVersion
     metrics_server: AddonVersion
+    configuration: dict[AddonName, dict[str, Any]] = Field(
+        default_factory=dict, description="an add-on's settings; `aws eks describe-addon-configuration` says which"
+    )
+
+    def versions(self) -> dict[AddonName, str]:
+        """Key of each add-on -> its version."""
+        return cast("dict[AddonName, str]", self.model_dump(exclude_none=True, exclude={"configuration"}))
 
 
 class Link(Model):

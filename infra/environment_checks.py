@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from infra import accelerator_checks, alert_checks, naming, quantities
+from infra import accelerator_checks, alert_checks, naming, nodes, quantities
 from infra.paths import ROOT
 
 if TYPE_CHECKING:
@@ -262,6 +262,24 @@ def _node_groups(environment: Environment) -> Iterator[str]:
             )
 
 
+def _eks(environment: Environment) -> Iterator[str]:
+    cloud = environment.cloud
+    if cloud is None or cloud.provisioner != "aws":
+        return
+    if not any(group.desired for group in cloud.node_groups if not nodes.taints(group)):
+        yield (
+            "cloud.node_groups: no group without taints and accelerators has a node, so that nothing would run there; "
+            "give one of them a desired of 2 or more"
+        )
+    pods, most = cloud.network.pod_cidr, sum(group.max for group in cloud.node_groups)
+    room = 2 ** max(0, NODE_PREFIX - pods.prefixlen)
+    if room < most:
+        yield (
+            f"cloud.network.pod_cidr: {pods} holds {room} ranges of /{NODE_PREFIX} for up to {most} nodes; "
+            "choose a larger range, a /16 serves 256 nodes"
+        )
+
+
 def _training_site(environment: Environment) -> Iterator[str]:
     if environment.workloads.training.site == "cloud" and environment.cloud is None:
         yield "workloads.training.site: cloud, but there is no cloud half; write onprem, or add the key cloud"
@@ -356,6 +374,7 @@ CHECKS: tuple[Check, ...] = (
     _autoscaling,
     _cloud_site,
     _node_groups,
+    _eks,
     _training_site,
     _lab_cloud,
     accelerator_checks.names,

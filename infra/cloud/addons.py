@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import pulumi
@@ -26,7 +27,8 @@ class Addons(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("isthmus:cloud:Addons", name, None, opts)
-        for key, version in cloud.addons.model_dump(exclude_none=True).items():
+        for key, version in cloud.addons.versions().items():
+            settings = cloud.addons.configuration.get(key)
             addon = key.replace("_", "-")
             waits = [] if addon in BEFORE_NODES else list(nodes)
             eks.Addon(
@@ -34,6 +36,7 @@ class Addons(pulumi.ComponentResource):
                 addon_name=addon,
                 addon_version=version,
                 cluster_name=cluster,
+                configuration_values=json.dumps(settings, sort_keys=True) if settings else None,
                 # What is described here holds, whoever changed it in the cluster.
                 resolve_conflicts_on_create="OVERWRITE",
                 resolve_conflicts_on_update="OVERWRITE",

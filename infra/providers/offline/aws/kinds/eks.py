@@ -274,6 +274,7 @@ KINDS: Final = (
                 addonVersion=i["addonVersion"],
                 resolveConflicts=i["resolveConflictsOnCreate"],
                 tags=i.get("tagsAll") or {},
+                **given(configurationValues=i.get("configurationValues")),
             )
             and f"{i['clusterName']}:{i['addonName']}"
         ),
@@ -287,6 +288,7 @@ KINDS: Final = (
             addonName=rid.split(":")[1],
             addonVersion=news["addonVersion"],
             resolveConflicts=news["resolveConflictsOnUpdate"],
+            **given(configurationValues=news.get("configurationValues")),
         ),
         delete=lambda aws, rid, _: aws.delete_addon(clusterName=rid.split(":")[0], addonName=rid.split(":")[1]),
         replace=frozenset({"clusterName", "addonName"}),
