@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
-from typing import Final
+from typing import Any, Final
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -13,11 +13,11 @@ import pulumi_kubernetes as kubernetes
 from infra import addressing, naming, nodes
 from infra.artifacts import Index
 from infra.cloud import lab_site
+from infra.environment import Cloud, Environment
 from infra.environment import Cluster as Identity
-from infra.environment import Environment
 from infra.naming import TcpService
 from infra.onprem import Site, SiteArgs
-from infra.platform import Platform, PlatformArgs, Shown, cluster, policies
+from infra.platform import Platform, PlatformArgs, Provided, Shown, cluster, policies
 from infra.platform.credentials import Keys
 from infra.platform.csi import classes
 from infra.workloads import Copies, Workloads, WorkloadsArgs, model_store
@@ -64,7 +64,7 @@ def onprem(env: Environment, index: Index, alert_secrets: AlertSecrets) -> Onpre
             published=bool(env.cloud),
             accelerators=nodes.offers(env, "onprem"),
             monitoring=env.platform.monitoring,
-            # At Amazon no platform is made yet, so that there is no page either.
+            # The page at Amazon is behind a load balancer whose address is known to nobody beforehand.
             status=_shown(env, in_lab.network.ingress_address if in_lab else None),
             alert_secrets=alert_secrets,
             model_age_days=env.workloads.inference.max_model_age_days,
@@ -91,27 +91,80 @@ def onprem(env: Environment, index: Index, alert_secrets: AlertSecrets) -> Onpre
 
 
 def cloud(env: Environment, index: Index, other: Onprem, alert_secrets: AlertSecrets) -> None:
-    """The cloud half; at Amazon its AWS resources and the link to them, in a lab a whole site."""
+    """The cloud half: at Amazon on EKS, in a lab on machines, and the same platform and workloads on either."""
+    assert env.cloud is not None
+    if env.cloud.provisioner == "aws":
+        _at_amazon(env, env.cloud, index, other, alert_secrets)
+    else:
+        _in_lab(env, env.cloud, index, other, alert_secrets)
+
+
+def _at_amazon(env: Environment, settings: Cloud, index: Index, other: Onprem, alert_secrets: AlertSecrets) -> None:
     # Here: AWS's SDK takes a second to load, which a site that stands alone need not wait for.
-    from infra.cloud.cloud import Cloud, CloudArgs
+    from infra.cloud import images
+    from infra.cloud.cloud import Cloud as Half
+    from infra.cloud.cloud import CloudArgs
+    from infra.link import SiteLink, SiteLinkArgs
+
+    half = Half("cloud", CloudArgs(environment=env))
+    link = SiteLink("link", SiteLinkArgs(environment=env, site=other.site, tunnels=half.link.tunnels))
+    # Nodes become ready, and their groups with them, only when Cilium runs on them: beside them, not after them.
+    needed = [*half.open, *([] if settings.public_access_cidrs else [link.playbook])]
+    inside = _inside("cloud", half.kubeconfig, settings.cluster, gone_with=half.cluster, parent=half, depends_on=needed)
+    # After the add-ons that make the volumes.
+    made = classes.create(
+        classes.of_eks(half.data_key, half.file_system.id if half.file_system else None),
+        opts=_after(inside, half.addons),
+    )
+    there = images.index(settings, index)
+    names = images.platform(env), images.workloads(env)
+    copied = images.Images(
+        "images",
+        names=(*names[0], *names[1]),
+        there=there,
+        repositories=half.repositories,
+        opts=pulumi.ResourceOptions(parent=half),
+    ).copied
+    platform = Platform(
+        "platform",
+        PlatformArgs(
+            cluster=cluster.of_eks(settings, env.onprem.network.cidr, half.cluster.endpoint.apply(_host)),
+            kubernetes_version=f"v{settings.kubernetes_version}.0",
+            # EBS' and EFS' own drivers are among the add-ons.
+            storage=None,
+            object_store=None,
+            index=there,
+            provided=Provided(ready=[half.addons, *made]),
+            accelerators=nodes.offers(env, "cloud"),
+            monitoring=env.platform.monitoring,
+            status=_shown(env, env.onprem.network.ingress_address),
+            alert_secrets=alert_secrets,
+            model_age_days=env.workloads.inference.max_model_age_days,
+        ),
+        _after(inside, *(copied[name] for name in names[0])),
+    )
+    workloads = _workloads(
+        env,
+        there,
+        platform,
+        own=model_store.amazons(settings.region, half.models.bucket.bucket),
+        other=other,
+        opts=_after(inside, *half.identities, *(copied[name] for name in names[1])),
+    )
+    pulumi.export("cloud_api_endpoint", half.cluster.endpoint)
+    pulumi.export("cloud_ingress_url", workloads.inference.service.status.apply(_balancer))
+    pulumi.export("cloud_kubeconfig", half.kubeconfig)
+
+
+def _in_lab(env: Environment, settings: Cloud, index: Index, other: Onprem, alert_secrets: AlertSecrets) -> None:
+    # Here: AWS's SDK takes a second to load, which a site that stands alone need not wait for.
+    from infra.cloud.cloud import Cloud as Half
+    from infra.cloud.cloud import CloudArgs
     from infra.cloud.lab import Lab, LabArgs
     from infra.link import Far, LabEnd, LabEndArgs, SiteLink, SiteLinkArgs
 
-    settings = env.cloud
-    assert settings is not None
-    if settings.provisioner == "aws":
-        half = Cloud("cloud", CloudArgs(environment=env))
-        SiteLink("link", SiteLinkArgs(environment=env, site=other.site, tunnels=half.link.tunnels))
-        inside = _inside("cloud", half.kubeconfig, settings.cluster, gone_with=half.cluster, parent=half)
-        # After the add-ons that make the volumes.
-        classes.create(
-            classes.of_eks(half.data_key, half.file_system.id if half.file_system else None),
-            opts=pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=half.addons)),
-        )
-        pulumi.export("cloud_kubeconfig", half.kubeconfig)
-        return
     lab = Lab("cloud-lab", LabArgs(environment=env, index=index, tcp_services=_page(env)))
-    half = Cloud("cloud", CloudArgs(environment=env, endpoint=lab.endpoint, kubeconfig=lab.site.kubeconfig))
+    half = Half("cloud", CloudArgs(environment=env, endpoint=lab.endpoint, kubeconfig=lab.site.kubeconfig))
     assert lab.site.network is not None
     end = LabEnd("link-end", LabEndArgs(environment=env.name, cloud=settings, network=lab.site.network, index=index))
     SiteLink(
@@ -147,10 +200,26 @@ def cloud(env: Environment, index: Index, other: Onprem, alert_secrets: AlertSec
         keys=Keys(access_key_id="lab", secret_access_key="lab"),
         egress=[{"to": [api], "ports": policies.ports(AWS_API_PORT)}],
     )
+    _workloads(env, index, platform, own=own, other=other, opts=inside)
+    pulumi.export("cloud_api_endpoint", addressing.api_url(hosts.network))
+    pulumi.export("cloud_ingress_url", addressing.ingress_url(hosts.network))
+    pulumi.export("cloud_kubeconfig", half.kubeconfig)
+
+
+def _workloads(
+    env: Environment,
+    index: Index,
+    platform: Platform,
+    *,
+    own: ModelStore,
+    other: Onprem,
+    opts: pulumi.ResourceOptions,
+) -> Workloads:
+    """The workloads of the cloud half: it serves from its `own` store, and copies between that and the on-prem one."""
     others = model_store.garage_from_outside(other.keys, env.onprem.network.ingress_address)
     trains = env.workloads.training.site == "cloud"
     source, destination = (own, others) if trains else (others, own)
-    Workloads(
+    return Workloads(
         "workloads",
         WorkloadsArgs(
             settings=env.workloads,
@@ -160,11 +229,23 @@ def cloud(env: Environment, index: Index, other: Onprem, alert_secrets: AlertSec
             trains=trains,
             copies=Copies(source=source, destination=destination),
         ),
-        inside,
+        opts,
     )
-    pulumi.export("cloud_api_endpoint", addressing.api_url(hosts.network))
-    pulumi.export("cloud_ingress_url", addressing.ingress_url(hosts.network))
-    pulumi.export("cloud_kubeconfig", half.kubeconfig)
+
+
+def _after(opts: pulumi.ResourceOptions, *needed: pulumi.Resource) -> pulumi.ResourceOptions:
+    return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=list(needed)))
+
+
+def _host(url: str) -> str:
+    """Of https://HOST."""
+    return url.removeprefix("https://")
+
+
+def _balancer(status: Any) -> str:
+    """The URL of the load balancer that Amazon has made for a Service; empty where it has made none."""
+    found = status.load_balancer.ingress if status and status.load_balancer else None
+    return f"http://{found[0].hostname}" if found else ""
 
 
 def _page(env: Environment) -> list[TcpService]:
@@ -185,8 +266,12 @@ def _inside(
     *,
     gone_with: pulumi.Resource,
     parent: pulumi.Resource | None = None,
+    depends_on: Sequence[pulumi.Resource] = (),
 ) -> pulumi.ResourceOptions:
-    """Options of what is in a site's cluster. Nothing there is deleted one by one when the cluster itself is."""
+    """Options of what is in a site's cluster. Nothing there is deleted one by one when the cluster itself is.
+
+    `depends_on`: what has to be done before the cluster's API can be used.
+    """
     provider = kubernetes.Provider(
         name,
         kubeconfig=kubeconfig,
@@ -194,6 +279,6 @@ def _inside(
         cluster_identifier=identity.name,
         # What an interrupted run made before the engine heard of it is taken over, not refused.
         upsert_existing_objects=True,
-        opts=pulumi.ResourceOptions(parent=parent, deleted_with=gone_with),
+        opts=pulumi.ResourceOptions(parent=parent, deleted_with=gone_with, depends_on=list(depends_on)),
     )
     return pulumi.ResourceOptions(parent=parent, providers=[provider], deleted_with=gone_with)

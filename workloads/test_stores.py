@@ -135,6 +135,20 @@ def test_without_keys_the_pods_identity_opens_the_store(workload: str, pod_ident
     assert asked["x-amz-security-token"] == "session"
 
 
+def test_replication_opens_each_of_its_stores_in_its_own_way(pod_identity: Any, keys: str) -> None:
+    """As between a site's store, which has keys, and a bucket of Amazon's, which knows the pod."""
+    side = {"ENDPOINT": pod_identity.endpoint, "REGION": "eu-central-1"}
+    variables = {f"ISTHMUS_{name}_{key}": value for name in ("SOURCE", "DESTINATION") for key, value in side.items()}
+    variables |= {"ISTHMUS_SOURCE_BUCKET": "theirs", "ISTHMUS_SOURCE_CREDENTIALS_DIR": keys}
+    variables |= {"ISTHMUS_DESTINATION_BUCKET": "ours"}
+    settings = import_module("isthmus_replication.settings").load(variables)
+    of = import_module("isthmus_replication.store").Store
+    for name in ("source", "destination"):
+        assert asyncio.run(read(of(name, getattr(settings, name), lambda: None).remote)) == b"content"
+    assert "Credential=test/" in pod_identity.seen["/theirs/key"]["Authorization"]
+    assert "Credential=ASIAPOD/" in pod_identity.seen["/ours/key"]["Authorization"]
+
+
 @each_workload
 def test_mounted_keys_come_before_the_pods_identity(workload: str, pod_identity: Any, keys: str) -> None:
     where = {"endpoint": pod_identity.endpoint, "region": "eu-central-1", "bucket": "models"}

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
-from pulumi_aws import eks
+from pulumi_aws import ecr, eks
 
-from infra.cloud import identity
+from infra.cloud import identity, images
 from infra.cloud.addons import Addons
 from infra.cloud.budget import budget
 from infra.cloud.eks import Eks, EksArgs
@@ -26,6 +26,7 @@ from infra.environment import Environment
 from infra.naming import WORKLOADS_NAMESPACE
 
 REPOSITORIES = ("inference", "replication", "training")
+"""Images whose repositories are made wherever there is a cloud half; those of the platform are in images.py."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,8 @@ class Cloud(pulumi.ComponentResource):
     """Network, cluster, nodes, stores and link. `kubeconfig` asks AWS for a token at each use, and holds none."""
 
     cluster: eks.Cluster
+    open: list[pulumi.Resource]
+    """Done once the platform team's roles may use the cluster's API."""
     addons: Addons
     kubeconfig: pulumi.Output[str]
     oidc_issuer: pulumi.Output[str]
@@ -48,6 +51,10 @@ class Cloud(pulumi.ComponentResource):
     link: Link
     models: Bucket
     backups: Bucket
+    repositories: dict[str, ecr.Repository]
+    """By the name that the mirror's catalog has for the image."""
+    identities: list[pulumi.Resource]
+    """Done once pods of the workloads start with their roles."""
     file_system: FileSystem | None
     data_key: pulumi.Output[str]
     """ARN of the key that encrypts what is kept: buckets, images and pods' volumes."""
@@ -64,7 +71,7 @@ class Cloud(pulumi.ComponentResource):
         network = Vpc("vpc", VpcArgs(cloud=cloud, logs_key=keys.logs.arn), child)
         endpoints = Endpoints("endpoints", cloud=cloud, network=network, opts=child)
         roles = identity.Roles("roles", child)
-        self.cluster = Eks(
+        control_plane = Eks(
             "eks",
             EksArgs(
                 cloud=cloud,
@@ -74,7 +81,8 @@ class Cloud(pulumi.ComponentResource):
                 site=site.cidr,
             ),
             pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=roles.attached)),
-        ).cluster
+        )
+        self.cluster, self.open = control_plane.cluster, control_plane.open
         nodes = NodeGroups(
             "node-groups",
             NodeGroupsArgs(
@@ -96,10 +104,12 @@ class Cloud(pulumi.ComponentResource):
             self.file_system = FileSystem("shared", cloud=cloud, network=network, key=keys.data.arn, opts=child)
         self.models = Bucket("models", cloud=cloud, key=keys.data.arn, opts=child)
         self.backups = Bucket("backups", cloud=cloud, key=keys.data.arn, opts=child)
+        # In a lab nodes pull the platform from the mirror beside them.
+        repositories = (*REPOSITORIES, *(images.PLATFORM if cloud.provisioner == "aws" else ()))
         self.repositories = {
-            one: Repository(one, cloud=cloud, key=keys.data.arn, opts=child).repository for one in REPOSITORIES
+            one: Repository(one, cloud=cloud, key=keys.data.arn, opts=child).repository for one in repositories
         }
-        self._pod_roles(cloud, keys, child)
+        self.identities = self._pod_roles(cloud, keys, child)
         self.link = Link("link", cloud=cloud, network=network, site=[site.cidr, site.pod_cidr], opts=child)
         budget("monthly", cloud=cloud, environment=environment.name, opts=child)
         self.kubeconfig = pulumi.Output.secret(args.kubeconfig or kubeconfig(cloud, self.cluster))
@@ -107,7 +117,7 @@ class Cloud(pulumi.ComponentResource):
         self.node_role = roles.node.arn
         self.register_outputs({})
 
-    def _pod_roles(self, cloud: Settings, keys: Keys, child: pulumi.ResourceOptions) -> None:
+    def _pod_roles(self, cloud: Settings, keys: Keys, child: pulumi.ResourceOptions) -> list[pulumi.Resource]:
         models, backups = self.models.bucket.arn, self.backups.bucket.arn
         inside = {bucket: pulumi.Output.concat(bucket, "/*") for bucket in (models, backups)}
         read = [identity.allow(["kms:Decrypt"], keys.data.arn)]
@@ -118,8 +128,9 @@ class Cloud(pulumi.ComponentResource):
             "replication": (models, ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"], write),
             "backup": (backups, ["s3:GetObject", "s3:PutObject"], write),
         }
+        made: list[pulumi.Resource] = []
         for name, (bucket, actions, key) in wanted.items():
-            identity.PodRole(
+            one = identity.PodRole(
                 name,
                 cloud=cloud,
                 cluster=self.cluster.name,
@@ -132,6 +143,7 @@ class Cloud(pulumi.ComponentResource):
                 ],
                 opts=child,
             )
+            made.append(one.association)
         identity.PodRole(
             "ebs-csi",
             cloud=cloud,
@@ -152,6 +164,7 @@ class Cloud(pulumi.ComponentResource):
                 managed_policy="service-role/AmazonEFSCSIDriverPolicy",
                 opts=child,
             )
+        return made
 
 
 def _encrypts_volumes(key: pulumi.Input[str]) -> list[dict[str, Any]]:

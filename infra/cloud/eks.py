@@ -32,9 +32,10 @@ class EksArgs:
 
 
 class Eks(pulumi.ComponentResource):
-    """`cluster`, and who may administer it: the platform team's roles, and nobody else."""
+    """`cluster`, and who may administer it: the platform team's roles, once `open` is done, and nobody else."""
 
     cluster: eks.Cluster
+    open: list[pulumi.Resource]
 
     def __init__(self, name: str, args: EksArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:cloud:Eks", name, None, opts)
@@ -76,25 +77,29 @@ class Eks(pulumi.ComponentResource):
             deletion_protection=not cloud.deletable,
             opts=pulumi.ResourceOptions(parent=self, protect=not cloud.deletable, depends_on=[logs]),
         )
-        self._administrators(cloud)
+        self.open = self._administrators(cloud)
         self._reachable(args.site)
         self.register_outputs({})
 
-    def _administrators(self, cloud: Cloud) -> None:
+    def _administrators(self, cloud: Cloud) -> list[pulumi.Resource]:
         child = pulumi.ResourceOptions(parent=self)
+        made: list[pulumi.Resource] = []
         for role in cloud.platform_team_roles:
             name = f"administrator-{role.rpartition('/')[2]}"
             entry = eks.AccessEntry(
                 name, cluster_name=self.cluster.name, principal_arn=role, type="STANDARD", opts=child
             )
-            eks.AccessPolicyAssociation(
-                name,
-                cluster_name=self.cluster.name,
-                principal_arn=entry.principal_arn,
-                policy_arn=ADMINISTRATOR,
-                access_scope={"type": "cluster"},
-                opts=child,
+            made.append(
+                eks.AccessPolicyAssociation(
+                    name,
+                    cluster_name=self.cluster.name,
+                    principal_arn=entry.principal_arn,
+                    policy_arn=ADMINISTRATOR,
+                    access_scope={"type": "cluster"},
+                    opts=child,
+                )
             )
+        return made
 
     def _reachable(self, site: IPv4Network) -> None:
         """The nodes and the API share the security group that EKS makes; the site is let in where it must be."""

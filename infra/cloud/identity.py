@@ -51,9 +51,13 @@ class Roles(pulumi.ComponentResource):
 
 
 class PodRole(pulumi.ComponentResource):
-    """A role for the pods of one service account, which they get from EKS Pod Identity for an hour at a time."""
+    """A role for the pods of one service account, which they get from EKS Pod Identity for an hour at a time.
+
+    Pods that start before `association` is there never get it.
+    """
 
     role: iam.Role
+    association: eks.PodIdentityAssociation
 
     def __init__(
         self,
@@ -88,7 +92,7 @@ class PodRole(pulumi.ComponentResource):
         if managed_policy:
             arn = f"{MANAGED}/{managed_policy}"
             iam.RolePolicyAttachment(name, role=self.role.name, policy_arn=arn, opts=child)
-        eks.PodIdentityAssociation(
+        self.association = eks.PodIdentityAssociation(
             name,
             cluster_name=cluster,
             namespace=namespace,

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pulumi
@@ -27,7 +27,15 @@ from infra.platform.object_store import ObjectStore, ObjectStoreArgs
 from infra.platform.priorities import Priorities
 from infra.platform.status import VIEWER, Shown, Status
 
-__all__ = ["Platform", "PlatformArgs", "Shown"]
+__all__ = ["Platform", "PlatformArgs", "Provided", "Shown"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provided:
+    """That somebody else runs the cluster's names, metrics and drivers of volumes, as EKS add-ons do."""
+
+    ready: Sequence[pulumi.Resource]
+    """Done once names are answered and claims of the storage classes are bound."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +43,7 @@ class PlatformArgs:
     """`object_store`: its settings where the site has one of its own; None where it uses another's.
 
     `storage`: where volumes come from; None where there are none. `monitoring`: None where nobody watches the site.
+    `provided`: what is there already, volumes among it; None where this makes all.
     """
 
     cluster: Cluster
@@ -42,6 +51,7 @@ class PlatformArgs:
     storage: Storage | None
     object_store: Settings | None
     index: Index
+    provided: Provided | None = None
     published: bool = False
     """Whether the object store can be reached from the site at the other end of the link."""
     accelerators: tuple[Offer, ...] = ()
@@ -81,13 +91,16 @@ class Platform(pulumi.ComponentResource):
         )
         # No pod gets an address before the network runs.
         networked = pulumi.ResourceOptions(parent=self, depends_on=cilium.running)
-        alerts = args.monitoring.alerts if args.monitoring else None
-        dns = CoreDns("coredns", cluster=self.cluster, alerts=alerts, index=args.index, opts=networked)
         priorities = Priorities("priorities", child)
         namespaces.close_kubernetes_own(child)
-        # Beside all else: nothing waits for it, and autoscalers go on when it comes.
-        MetricsServer("metrics-server", cluster=self.cluster, index=args.index, opts=networked)
-        self.ready = [dns.deployment, priorities]
+        if args.provided:
+            self.ready = [*args.provided.ready, priorities]
+        else:
+            alerts = args.monitoring.alerts if args.monitoring else None
+            dns = CoreDns("coredns", cluster=self.cluster, alerts=alerts, index=args.index, opts=networked)
+            # Beside all else: nothing waits for it, and autoscalers go on when it comes.
+            MetricsServer("metrics-server", cluster=self.cluster, index=args.index, opts=networked)
+            self.ready = [dns.deployment, priorities]
         self.metrics_readers = (READER,) if args.monitoring else ()
         self.viewers = (VIEWER,) if args.status else ()
         if self.accelerators:
@@ -104,7 +117,7 @@ class Platform(pulumi.ComponentResource):
             watching = MonitoringArgs(
                 cluster=self.cluster,
                 settings=args.monitoring,
-                persistent=bool(args.storage),
+                persistent=bool(args.storage or args.provided),
                 index=args.index,
                 alert_readers=self.viewers,
                 alert_secrets=args.alert_secrets,

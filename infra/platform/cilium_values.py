@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from infra.environment_checks import NODE_PREFIX
 from infra.platform.cluster import Cluster
 
 AGENT_CAPABILITIES: Final = (
@@ -13,19 +14,25 @@ AGENT_CAPABILITIES: Final = (
     *("DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID", "SYSLOG"),
 )
 
+EKS_CAPABILITIES: Final = ("SYS_MODULE", "SYS_RESOURCE")
+"""The two, on nodes of Amazon's: their kernel has as modules what others have built in, and they are whole machines."""
+
 OPERATOR_ELECTION: Final = {"lease-duration": "60s", "renew-deadline": "45s", "retry-period": "15s"}
 """The operator is not in the path of any packet: a minute without one harms nothing, asking rarely costs nothing."""
 
 
-def values(cluster: Cluster, *, agent_image: str, operator_image: str) -> dict[str, Any]:
-    """The chart's values for a cluster."""
+def values(cluster: Cluster, api_host: str, *, agent_image: str, operator_image: str) -> dict[str, Any]:
+    """The chart's values for a cluster, whose API agents reach at `api_host`."""
     return {
         "cluster": {"name": cluster.name, "id": cluster.id},
-        # Agents start before Services work, so they reach the API by its floating address.
-        "k8sServiceHost": cluster.api_host,
+        # Agents start before Services work, so they reach the API by an address that is none of those.
+        "k8sServiceHost": api_host,
         "k8sServicePort": cluster.api_port,
         **_datapath(cluster.cgroup_root),
+        "ipam": _ipam(cluster),
         **(_beside_tunnels() if cluster.linked else {}),
+        # Amazon's own balancers are what Services of that type get.
+        **({"defaultLBServiceIPAM": "none"} if cluster.eks else {}),
         **_left_out(),
         "image": {"override": agent_image, "pullPolicy": "IfNotPresent"},
         # A changed setting reaches pods only when they start anew.
@@ -34,7 +41,7 @@ def values(cluster: Cluster, *, agent_image: str, operator_image: str) -> dict[s
         "securityContext": {
             "privileged": False,
             "capabilities": {
-                "ciliumAgent": list(AGENT_CAPABILITIES),
+                "ciliumAgent": [*AGENT_CAPABILITIES, *(EKS_CAPABILITIES if cluster.eks else ())],
                 "cleanCiliumState": ["NET_ADMIN", "SYS_ADMIN"],
             },
         },
@@ -53,7 +60,6 @@ def _datapath(cgroup_root: str) -> dict[str, Any]:
         # An overlay asks nothing of the site's network. GENEVE is not in every kernel; VXLAN is.
         "routingMode": "tunnel",
         "tunnelProtocol": "vxlan",
-        "ipam": {"mode": "kubernetes"},
         "ipv6": {"enabled": False},
         "kubeProxyReplacement": "true",
         "bpf": {"masquerade": True},
@@ -67,6 +73,14 @@ def _datapath(cgroup_root: str) -> dict[str, Any]:
         # Where clusters are meshed, a policy must then name the cluster that it means.
         "clustermesh": {"policyDefaultLocalCluster": False},
     }
+
+
+def _ipam(cluster: Cluster) -> dict[str, Any]:
+    """Who divides the pods' range among nodes: Kubernetes, or, where Amazon runs it and does not, Cilium itself."""
+    if not cluster.eks:
+        return {"mode": "kubernetes"}
+    pool = {"clusterPoolIPv4PodCIDRList": [str(cluster.pod_cidr)], "clusterPoolIPv4MaskSize": NODE_PREFIX}
+    return {"mode": "cluster-pool", "operator": pool}
 
 
 def _beside_tunnels() -> dict[str, Any]:

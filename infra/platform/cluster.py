@@ -8,10 +8,14 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Final
 
-from infra import addressing
-from infra.environment import Onprem
+import pulumi
+
+from infra import addressing, nodes
+from infra.environment import Cloud, Onprem
 
 CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
+
+HTTPS: Final = 443
 
 OBJECT_STORE_OFFSET: Final = 11
 """The first replica's own address; the others follow. Kubernetes keeps the range's start for such fixed use."""
@@ -25,20 +29,27 @@ class Cluster:
     """Cilium's name of it."""
     id: int
     """Cilium's number of it, 1 to 255."""
-    api_host: str
-    """Where agents reach the API when Services do not work yet: the floating address."""
+    api_host: pulumi.Input[str]
+    """Where agents reach the API when Services do not work yet: the floating address, or a name that AWS gives."""
     api_port: int
     node_cidr: IPv4Network
     pod_cidr: IPv4Network
     service_cidr: IPv4Network
     workers: tuple[str, ...]
-    """Names of the nodes that take any pod, in the order of the environment file."""
+    """Names of the nodes that take any pod, in the order of the environment file; of those that AWS names itself only
+    the number counts."""
     load_balancers: Mapping[str, IPv4Address]
     """Hosts that hold the floating addresses, by name: their own addresses."""
     linked: bool
     """Whether nodes end tunnels to the other site."""
     cgroup_root: str
     """Where the nodes mount cgroup v2, which Cilium attaches its programs to."""
+    senders: tuple[IPv4Network, ...]
+    """Where requests come from that load balancers pass on."""
+    api_server_port: int = 6443
+    """Where each API server listens itself: the address of its Service is translated before policy is applied."""
+    eks: bool = False
+    """Whether Amazon runs the API servers and makes nodes and load balancers."""
 
     def service_address(self, offset: int) -> IPv4Address:
         """A fixed address in the Services' range."""
@@ -64,6 +75,36 @@ def of_hosts(site: Onprem, cgroup_root: Path = CGROUP_ROOT, *, linked: bool = Fa
         load_balancers={host.name: host.address for host in site.having("load_balancer")},
         linked=linked,
         cgroup_root=cgroup_mount(site, cgroup_root),
+        # A load balancer sends from its host's own address, or, to a pod on another host, from the address that its
+        # host has in the pod network. Of that network Cilium matches hosts alone here: pods go by labels.
+        senders=(site.network.cidr, site.network.pod_cidr),
+    )
+
+
+def of_eks(cloud: Cloud, site: IPv4Network, api_host: pulumi.Input[str]) -> Cluster:
+    """The cloud half's cluster at Amazon; `site` is the range of the hosts at the link's other end."""
+    network = cloud.network
+    return Cluster(
+        name=cloud.cluster.name,
+        id=cloud.cluster.id,
+        api_host=api_host,
+        api_port=HTTPS,
+        node_cidr=network.cidr,
+        pod_cidr=network.pod_cidr,
+        service_cidr=network.service_cidr,
+        workers=tuple(
+            f"{group.name}-{number}"
+            for group in cloud.node_groups
+            if not nodes.taints(group)
+            for number in range(1, group.desired + 1)
+        ),
+        load_balancers={},
+        linked=False,
+        cgroup_root=str(CGROUP_ROOT),
+        # Amazon's load balancers leave the client's own address in what they pass on.
+        senders=(network.cidr, network.pod_cidr, site),
+        api_server_port=HTTPS,
+        eks=True,
     )
 
 

@@ -1,4 +1,8 @@
-"""How an app is handed on at the site's ingress address: by a port of the hosts, which the load balancers send to."""
+"""How an app is handed on to whoever is outside its cluster.
+
+On a site of hosts by a port of the hosts, which their load balancers send to from the ingress address; at Amazon by a
+network load balancer for each app, inside the VPC, so that it is reached from there and through the link.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,33 @@ from infra.platform.cluster import Cluster
 
 SUFFIX: Final = "published"
 
+AMAZONS: Final = {
+    # Understood by what EKS itself runs; nothing has to be installed for it.
+    "service.beta.kubernetes.io/aws-load-balancer-type": "nlb",
+    "service.beta.kubernetes.io/aws-load-balancer-internal": "true",
+}
+
+
+def balanced(cluster: Cluster) -> dict[str, str] | None:
+    """The annotations of a Service that is handed on."""
+    return dict(AMAZONS) if cluster.eks else None
+
+
+def spec(app: str, port: core.v1.ServicePortArgsDict, cluster: Cluster) -> core.v1.ServiceSpecArgsDict:
+    """The spec of a Service that hands the app on."""
+    found: core.v1.ServiceSpecArgsDict = {
+        "type": "NodePort",
+        # A host answers for its own pods alone, so that load balancers find those that do, and pods see who asks.
+        "external_traffic_policy": "Local",
+        "selector": pods.selector(app),
+        "ports": [port],
+    }
+    if cluster.eks:
+        found["type"] = "LoadBalancer"
+        # Addresses of pods are of no use outside.
+        found["load_balancer_source_ranges"] = [str(cidr) for cidr in cluster.senders if cidr != cluster.pod_cidr]
+    return found
+
 
 def publish(
     app: str,
@@ -24,27 +55,29 @@ def publish(
     cluster: Cluster,
     opts: pulumi.ResourceOptions,
 ) -> None:
-    """Lets the load balancers in at a port of the app's pods, through `as_.node_port` of the hosts that run one."""
+    """Lets the load balancers in at a port of the app's pods, through `as_.node_port` of the hosts that run one.
+
+    They listen at `as_.port`; on a site of hosts that is set up with the hosts.
+    """
     name = f"{app}-{SUFFIX}"
     core.v1.Service(
         name,
-        metadata=pods.metadata(app, name=name, namespace=namespace),
-        spec={
-            "type": "NodePort",
-            # A host answers for its own pods alone, so that the load balancers find those that do.
-            "external_traffic_policy": "Local",
-            "selector": pods.selector(app),
-            "ports": [{"name": port_name, "port": port, "node_port": as_.node_port}],
-        },
+        metadata=pods.metadata(app, name=name, namespace=namespace, annotations=balanced(cluster)),
+        spec=spec(app, _port(port, as_, port_name, cluster), cluster),
         opts=opts,
     )
-    # A load balancer sends from its host's own address, or from the one that its host has in the pod network.
-    hosts = [policies.network(cluster.node_cidr), policies.network(cluster.pod_cidr)]
+    senders = [policies.network(cidr) for cidr in cluster.senders]
     policies.allow(
         name,
         namespace,
         app_name=app,
-        ingress=[{"from_": hosts, "ports": policies.ports(port)}],
+        ingress=[{"from_": senders, "ports": policies.ports(port)}],
         egress=[],
         opts=opts,
     )
+
+
+def _port(port: int, as_: TcpService, name: str, cluster: Cluster) -> core.v1.ServicePortArgsDict:
+    if cluster.eks:
+        return {"name": name, "port": as_.port, "target_port": port, "node_port": as_.node_port}
+    return {"name": name, "port": port, "node_port": as_.node_port}

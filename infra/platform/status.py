@@ -86,7 +86,7 @@ def _egress(cluster: Cluster, shown: Shown) -> list[policies.Egress]:
     alertmanager = policies.app(names.ALERTMANAGER, within=names.NAMESPACE)
     rules: list[policies.Egress] = [
         policies.to_dns(),
-        {"to": [policies.network(cluster.node_cidr)], "ports": policies.ports(names.API_SERVER_PORT)},
+        {"to": [policies.network(cluster.node_cidr)], "ports": policies.ports(cluster.api_server_port)},
         {"to": [inference], "ports": policies.ports(INGRESS_POD_PORT)},
         {"to": [alertmanager], "ports": policies.ports(names.ALERTMANAGER_PORT)},
     ]

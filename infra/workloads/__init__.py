@@ -92,10 +92,7 @@ class Workloads(pulumi.ComponentResource):
             InferenceArgs(
                 settings=settings.inference,
                 image=args.index.artifact("inference"),
-                # A load balancer sends from its host's own address, or, to a pod on another host, from the address that
-                # its host has in the pod network. Of that network Cilium matches hosts alone here: pods go by labels.
-                ingress=(platform.cluster.node_cidr, platform.cluster.pod_cidr),
-                hosts=len(platform.cluster.workers),
+                cluster=platform.cluster,
                 store=args.store,
                 patience_s=ROLLOUT_S if args.trains else FIRST_MODEL_S,
                 readers=(*platform.metrics_readers, *platform.viewers),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network
 from typing import Final
 
 import pulumi
@@ -15,7 +14,8 @@ from infra.environment import Autoscaling
 from infra.environment import Inference as Settings
 from infra.naming import INGRESS_CHECK_PATH, INGRESS_NODE_PORT, INGRESS_POD_PORT, INGRESS_PODS
 from infra.naming import WORKLOADS_NAMESPACE as NAMESPACE
-from infra.platform import pods, policies, priorities
+from infra.platform import pods, policies, priorities, published
+from infra.platform.cluster import Cluster
 from infra.workloads import model_store
 from infra.workloads.model_store import ModelStore
 
@@ -31,15 +31,11 @@ takes some of it to start, so that sooner than this nobody knows what the last c
 
 @dataclass(frozen=True, kw_only=True)
 class InferenceArgs:
-    """`ingress`: the ranges that the site's load balancers send from; `hosts`: how many can take a replica.
-
-    `patience_s`: longest wait for a first model. `readers`: who else may ask it.
-    """
+    """`patience_s`: longest wait for a first model. `readers`: who else may ask it."""
 
     settings: Settings
     image: Artifact
-    ingress: Sequence[IPv4Network]
-    hosts: int
+    cluster: Cluster
     store: ModelStore
     patience_s: int
     readers: Sequence[policies.Peer] = ()
@@ -60,7 +56,7 @@ class Inference(pulumi.ComponentResource):
             args.store,
             ingress=[
                 {
-                    "from_": [*(policies.network(cidr) for cidr in args.ingress), *args.readers],
+                    "from_": [*(policies.network(cidr) for cidr in args.cluster.senders), *args.readers],
                     "ports": policies.ports(PORT),
                 }
             ],
@@ -105,15 +101,14 @@ class Inference(pulumi.ComponentResource):
             _autoscaler(args.settings.replicas, args.settings.autoscaling, self.deployment, child)
         self.service = core.v1.Service(
             APP,
-            metadata=pods.metadata(APP, namespace=NAMESPACE),
-            spec={
-                "type": "NodePort",
-                # Each host answers for its own pods alone: a check of a host's port is a check of what it would serve.
-                # Only from outside the cluster: on a member Cilium takes any pod for a connection to any host's port.
-                "external_traffic_policy": "Local",
-                "selector": pods.selector(APP),
-                "ports": [{"name": "http", "port": 80, "target_port": PORT, "node_port": INGRESS_NODE_PORT}],
-            },
+            metadata=pods.metadata(APP, namespace=NAMESPACE, annotations=published.balanced(args.cluster)),
+            # Each host answers for its own pods alone: a check of a host's port is a check of what it would serve.
+            # Only from outside the cluster: on a member Cilium takes any pod for a connection to any host's port.
+            spec=published.spec(
+                APP,
+                {"name": "http", "port": 80, "target_port": PORT, "node_port": INGRESS_NODE_PORT},
+                args.cluster,
+            ),
             opts=child,
         )
         core.v1.Service(
@@ -167,7 +162,9 @@ def _pod(args: InferenceArgs) -> core.v1.PodSpecArgsDict:
         "security_context": pods.unprivileged(),
         # By the least number: where that many have a host each, no fault may bring them together, so that while a host
         # is dead replicas beyond the living hosts wait for it. On whole sites they share hosts, evenly.
-        "topology_spread_constraints": pods.apart(APP, replicas=args.settings.replicas, hosts=args.hosts),
+        "topology_spread_constraints": pods.apart(
+            APP, replicas=args.settings.replicas, hosts=len(args.cluster.workers)
+        ),
         "termination_grace_period_seconds": 30,
         "containers": [_container(args)],
         "volumes": [*args.store.volumes(), pods.scratch("tmp", "64Mi")],

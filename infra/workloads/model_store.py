@@ -18,6 +18,12 @@ from infra.platform.object_store_settings import APP, S3_PORT
 
 PATH: Final = "/var/run/secrets"
 
+PRIVATE: Final = tuple(IPv4Network(cidr) for cidr in ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16"))
+"""Ranges that are nobody's on the internet."""
+
+POD_IDENTITY: Final = IPv4Network("169.254.170.23/32")
+"""Where the agent of EKS Pod Identity answers, on each node for its own pods."""
+
 MARK: Final = "isthmus.internal/"
 """Begins the annotation on pods, named after the Secret, that changes when the key does."""
 
@@ -89,6 +95,19 @@ def garage_from_outside(keys: Keys, ingress_address: IPv4Address) -> ModelStore:
         keys=keys,
         egress=[{"to": [policies.network(IPv4Network(ingress_address))], "ports": policies.ports(port)}],
         secret=f"onprem-{CREDENTIALS_SECRET}",
+    )
+
+
+def amazons(region: str, bucket: pulumi.Input[str]) -> ModelStore:
+    """A bucket of Amazon's own, from within EKS: pods get keys for an hour at a time by their service account."""
+    return ModelStore(
+        region=region,
+        bucket=bucket,
+        egress=[
+            {"to": [policies.network(POD_IDENTITY)], "ports": policies.ports(80)},
+            # S3 has many addresses, which change; the way there is the VPC's own endpoint.
+            {"to": [policies.outside(*PRIVATE)], "ports": policies.ports(443)},
+        ],
     )
 
 

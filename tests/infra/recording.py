@@ -89,6 +89,7 @@ def _amazons(name: str) -> dict[str, Any]:
         "keyId": f"{name}-key",
         "latestVersion": 1,
         "name": name,
+        "repositoryUrl": f"registry.example/{name}",
         **tunnels,
     }
 

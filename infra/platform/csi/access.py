@@ -12,8 +12,6 @@ from infra.platform.accounts import Rule
 from infra.platform.cluster import Cluster
 
 READ = ("get", "list", "watch")
-API_PORT = 6443
-"""Where each API server listens itself: the address of its Service is translated before policy is applied."""
 
 
 def rule(group: str, resources: Sequence[str], *verbs: str) -> Rule:
@@ -30,6 +28,9 @@ def controller(
 ) -> list[pulumi.Resource]:
     """A service account of the app's name with these rights in the whole cluster; its pods reach the API alone."""
     may = accounts.allowed(app, NAMESPACE, rules, opts)
-    to_api: policies.Egress = {"to": [policies.network(cluster.node_cidr)], "ports": policies.ports(API_PORT)}
+    to_api: policies.Egress = {
+        "to": [policies.network(cluster.node_cidr)],
+        "ports": policies.ports(cluster.api_server_port),
+    }
     network = policies.allow(app, NAMESPACE, ingress=[], egress=[to_api], opts=opts)
     return [*may, network]

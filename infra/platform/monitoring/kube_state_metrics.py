@@ -15,7 +15,6 @@ from infra.platform import pods, policies, priorities
 from infra.platform.cluster import Cluster
 from infra.platform.monitoring import access
 from infra.platform.monitoring.names import (
-    API_SERVER_PORT,
     KUBE_STATE_METRICS,
     KUBE_STATE_METRICS_OWN_PORT,
     KUBE_STATE_METRICS_PORT,
@@ -56,7 +55,7 @@ class KubeStateMetrics(pulumi.ComponentResource):
             APP,
             NAMESPACE,
             ingress=[{"from_": [policies.app(PROMETHEUS)], "ports": policies.ports(KUBE_STATE_METRICS_PORT)}],
-            egress=[{"to": [policies.network(cluster.node_cidr)], "ports": policies.ports(API_SERVER_PORT)}],
+            egress=[{"to": [policies.network(cluster.node_cidr)], "ports": policies.ports(cluster.api_server_port)}],
             opts=child,
         )
         apps.v1.Deployment(

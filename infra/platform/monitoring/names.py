@@ -23,8 +23,6 @@ KUBE_STATE_METRICS_PORT: Final = 8080
 KUBE_STATE_METRICS_OWN_PORT: Final = 8081
 
 KUBELET_PORT: Final = 10250
-API_SERVER_PORT: Final = 6443
-"""Where each API server listens itself: the address of its Service is translated before policy is applied."""
 COREDNS_PORT: Final = 9153
 
 READER: Final[policies.Peer] = policies.app(PROMETHEUS, within=NAMESPACE)

@@ -30,7 +30,6 @@ from infra.platform.monitoring import access, bounds, scraping
 from infra.platform.monitoring.names import (
     ALERTMANAGER,
     ALERTMANAGER_PORT,
-    API_SERVER_PORT,
     COREDNS_PORT,
     KUBE_STATE_METRICS,
     KUBE_STATE_METRICS_PORT,
@@ -145,7 +144,7 @@ def _network(cluster: Cluster, opts: pulumi.ResourceOptions) -> pulumi.Resource:
     dns: policies.Peer = {**policies.namespace("kube-system"), **policies.app("coredns")}
     store = policies.app(OBJECT_STORE, within=OBJECT_STORE_NAMESPACE)
     workloads = [policies.app(app, within=WORKLOADS_NAMESPACE) for app in ("inference", "replication")]
-    of_hosts = [API_SERVER_PORT, KUBELET_PORT, NODE_EXPORTER_PORT]
+    of_hosts = [cluster.api_server_port, KUBELET_PORT, NODE_EXPORTER_PORT]
     if cluster.load_balancers:
         of_hosts.append(LOAD_BALANCER_METRICS_PORT)
     egress: list[policies.Egress] = [

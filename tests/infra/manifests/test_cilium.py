@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from typing import cast
 
 import pulumi
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from infra import environment
 from infra.artifacts import Index
 from infra.cloud import lab_site
-from infra.platform import cilium, cluster, manifests
+from infra.platform import chart, cilium, cluster, manifests
 from infra.platform.chart import Manifest
 from tests.infra import program, recording
 from tests.infra.manifests import exceptions, rendered, rules, schema
@@ -20,19 +22,34 @@ pytestmark = pytest.mark.mirror
 
 @pytest.fixture(scope="module")
 def clusters() -> dict[str, list[Manifest]]:
-    """The objects of Cilium in every cluster of hosts of the reviewed environments."""
+    """The objects of Cilium in every cluster of the reviewed environments."""
     index, made = Index.load(), {}
     for name in program.ENVIRONMENTS:
         env = environment.load(program.file(name))
         sites = {"onprem": cluster.of_hosts(env.onprem, linked=bool(env.cloud))}
         if env.cloud and env.cloud.provisioner == "lab":
             sites["cloud"] = cluster.of_hosts(lab_site.site(env.cloud))
+        elif env.cloud:
+            sites["cloud"] = cluster.of_eks(env.cloud, env.onprem.network.cidr, "api.example")
         for site, facts in sites.items():
             # Whatever this machine mounts where.
             anywhere = dataclasses.replace(facts, cgroup_root=str(cluster.CGROUP_ROOT))
-            objects = cilium.objects(anywhere, index, env.kubernetes.version)
-            made[f"{name}-{site}"] = registered(objects)
+            version = f"v{env.cloud.kubernetes_version}.0" if facts.eks and env.cloud else env.kubernetes.version
+            made[f"{name}-{site}"] = registered(cilium.objects(anywhere, index, version))
     return made
+
+
+def test_where_aws_names_the_api_that_is_all_that_is_said_later(clusters: dict[str, list[Manifest]]) -> None:
+    env = environment.load(program.file("prod"))
+    assert env.cloud
+    early = dataclasses.replace(
+        cluster.of_eks(env.cloud, env.onprem.network.cidr, ""), api_host=cast(pulumi.Output[str], None)
+    )
+    text = json.dumps(cilium.objects(early, Index.load(), f"v{env.cloud.kubernetes_version}.0"))
+    objects = json.loads(text.replace(cilium.API_HOST, "api.example"))
+    in_order = {"key": chart.identity}
+    assert sorted(registered(objects), **in_order) == sorted(clusters["prod-cloud"], **in_order)
+    assert text.count(cilium.API_HOST) >= 2, "agents and operator need it"
 
 
 def registered(objects: list[Manifest]) -> list[Manifest]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
+import pulumi
 import pytest
 
+from infra import environment
 from infra.artifacts import Index
+from infra.paths import ROOT
 from infra.platform import chart, cilium, cilium_values, cluster
 from tests.infra import recording
 
@@ -14,7 +18,7 @@ FACTS = cluster.of_hosts(recording.local().onprem)
 
 
 def values(facts: cluster.Cluster = FACTS) -> dict[str, Any]:
-    return cilium_values.values(facts, agent_image="agent@sha256:1", operator_image="operator@sha256:2")
+    return cilium_values.values(facts, "10.90.0.100", agent_image="agent@sha256:1", operator_image="operator@sha256:2")
 
 
 def test_agents_reach_the_api_by_its_floating_address() -> None:
@@ -29,6 +33,49 @@ def test_the_agent_is_not_privileged_and_has_no_capability_that_changes_the_host
 
 def test_a_policy_can_name_nodes_by_address() -> None:
     assert values()["policyCIDRMatchMode"] == ["nodes"], "the ingress' policy names the load balancers by their range"
+
+
+def at_amazon() -> cluster.Cluster:
+    prod = environment.load(ROOT / "environments" / "prod.yaml")
+    assert prod.cloud
+    return cluster.of_eks(prod.cloud, prod.onprem.network.cidr, "api.example")
+
+
+def test_where_amazon_runs_kubernetes_cilium_divides_the_pods_range_and_makes_no_load_balancers() -> None:
+    found = values(at_amazon())
+    pool = {"clusterPoolIPv4PodCIDRList": ["10.72.0.0/14"], "clusterPoolIPv4MaskSize": 24}
+    assert found["ipam"] == {"mode": "cluster-pool", "operator": pool}
+    assert found["defaultLBServiceIPAM"] == "none"
+    assert "devices" not in found, "nodes at Amazon end no tunnels"
+    assert values()["ipam"] == {"mode": "kubernetes"} and "defaultLBServiceIPAM" not in values()
+
+
+def test_nodes_of_amazon_have_features_as_modules() -> None:
+    context = values(at_amazon())["securityContext"]
+    assert {"SYS_MODULE", "SYS_RESOURCE"} < set(context["capabilities"]["ciliumAgent"])
+    assert context["privileged"] is False
+
+
+def test_the_apis_host_is_told_when_aws_says_it() -> None:
+    """The chart is rendered before that, since a preview shows every object."""
+    chart_ = [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "it", "namespace": "kube-system"},
+            "data": {"host": cilium.API_HOST, "url": f"https://{cilium.API_HOST}:443", "other": "as it is"},
+        }
+    ]
+
+    def program() -> None:
+        host = pulumi.Output.from_input("abc.eks.example")
+        facts = dataclasses.replace(at_amazon(), api_host=host)
+        cilium.Cilium("cilium", cluster=facts, index=recording.index(), kubernetes_version="v1.35.0")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cilium, "objects", lambda *_: chart_)
+        made = recording.the(recording.record(program), "ConfigMap", "configmap-kube-system-it").inputs
+    assert made["data"] == {"host": "abc.eks.example", "url": "https://abc.eks.example:443", "other": "as it is"}
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +95,7 @@ def test_rendering_twice_gives_the_same_objects(objects: list[chart.Manifest], t
         kubernetes_version=recording.local().kubernetes.version,
         values=cilium_values.values(
             FACTS,
+            str(FACTS.api_host),
             agent_image=image_of(objects, "DaemonSet"),
             operator_image=image_of(objects, "Deployment"),
         ),
