@@ -11,7 +11,9 @@ from ops.up import load
 
 def exports(environment: str, site: str) -> int:
     """Prints one `export` line a variable."""
-    sites.one(load(environment), site)
+    settings = load(environment)
+    if site != "cloud" or settings.cloud is None:
+        sites.one(settings, site)
     kubeconfig = cluster.kubeconfig_file(environment, site)
     if not kubeconfig.exists():
         raise Failure(f"environment {environment} has no running site {site!r}", fix=f"make up ENV={environment}")

@@ -16,7 +16,7 @@ from infra.paths import ROOT, state
 from infra.providers.isthmus import lab
 from infra.providers.isthmus.handler import ResourceError
 from infra.providers.isthmus.podman import Podman
-from ops import backend, bootstrap, cluster, engine, footprint, lock
+from ops import amazon, backend, bootstrap, cluster, engine, footprint, lock, sites
 from ops.console import Failure, Phases, say
 from ops.mirror import sync
 
@@ -38,6 +38,8 @@ def up(environment: str, *, hosts: bool = False) -> int:
                 f"{environment} is no lab, and the plugins for {', '.join(missing)} are stand-ins, for labs only",
                 fix="run it where get.pulumi.com is reached; `make preview` works here",
             )
+        if settings.cloud and settings.cloud.provisioner == "aws":
+            amazon.ensure(settings.cloud)
         with phases.phase("mirror"):
             sync.sync(also=requested.artifacts(settings))
         if settings.state:
@@ -48,8 +50,10 @@ def up(environment: str, *, hosts: bool = False) -> int:
             apply(environment, phases, hosts=hosts)
         endpoints = save_outputs(environment)
         with phases.phase("answers"):
-            for at in endpoints.values():
-                wait_until_it_answers(at.ingress, settings.workloads.inference.model)
+            # Amazon's balancer has a name that takes minutes to spread, and answers in the VPC and at the site alone:
+            # there the engine has waited until the pods serve.
+            for name in sites.of(settings):
+                wait_until_it_answers(endpoints[name].ingress, settings.workloads.inference.model)
     say(f"\n{environment} is up:")
     for name, at in endpoints.items():
         say(f"    {name:<8} API {at.api}   ingress {at.ingress}")
