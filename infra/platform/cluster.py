@@ -38,6 +38,8 @@ class Cluster:
     workers: tuple[str, ...]
     """Names of the nodes that take any pod, in the order of the environment file; of those that AWS names itself only
     the number counts."""
+    tainted: bool
+    """Whether there are nodes beside these, which keep most pods away."""
     load_balancers: Mapping[str, IPv4Address]
     """Hosts that hold the floating addresses, by name: their own addresses."""
     linked: bool
@@ -72,6 +74,7 @@ def of_hosts(site: Onprem, cgroup_root: Path = CGROUP_ROOT, *, linked: bool = Fa
         pod_cidr=site.network.pod_cidr,
         service_cidr=site.network.service_cidr,
         workers=tuple(host.name for host in site.workers()),
+        tainted=any(host not in site.workers() for host in (*site.having("control_plane"), *site.having("worker"))),
         load_balancers={host.name: host.address for host in site.having("load_balancer")},
         linked=linked,
         cgroup_root=cgroup_mount(site, cgroup_root),
@@ -98,6 +101,7 @@ def of_eks(cloud: Cloud, site: IPv4Network, api_host: pulumi.Input[str]) -> Clus
             if not nodes.taints(group)
             for number in range(1, group.desired + 1)
         ),
+        tainted=any(nodes.taints(group) for group in cloud.node_groups),
         load_balancers={},
         linked=False,
         cgroup_root=str(CGROUP_ROOT),

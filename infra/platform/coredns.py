@@ -110,7 +110,7 @@ class CoreDns(pulumi.ComponentResource):
             opts=child,
         )
         replicas = min(2, len(cluster.workers))
-        spread = pods.apart(APP, replicas=replicas, hosts=len(cluster.workers))
+        spread = pods.apart(APP, replicas=replicas, cluster=cluster)
         self.deployment = apps.v1.Deployment(
             APP,
             metadata=_metadata(APP),

@@ -13,6 +13,7 @@ from pulumi_kubernetes import core, meta
 from infra.artifacts import Artifact
 from infra.environment import Resources
 from infra.naming import LABELS
+from infra.platform.cluster import Cluster
 
 USER: Final = 65532
 """Unprivileged user and group of our containers; no account of a host has it."""
@@ -94,13 +95,16 @@ def amounts(resources: Resources) -> core.v1.ResourceRequirementsArgsDict:
     return {"requests": resources.requests.model_dump(), "limits": resources.limits.model_dump()}
 
 
-def apart(app: str, *, replicas: int, hosts: int) -> list[core.v1.TopologySpreadConstraintArgsDict]:
+def apart(app: str, *, replicas: int, cluster: Cluster) -> list[core.v1.TopologySpreadConstraintArgsDict]:
     """Spreads a Deployment's replicas over the hosts that take any pod; where those are enough, each has its own.
 
     Each rollout is spread by itself: a new pod may start beside an old one, so that a rollout needs no spare host.
     Where hosts are enough, dead or booting ones count: a pod waits for one of them rather than join its like on the
-    last host, where it would stay, and go down with it. Where they are not, only those count that a pod may start on.
+    last host, where it would stay, and go down with it. Where they are not, only those count that a pod may start on;
+    also where some nodes keep pods away for good: Kubernetes can't tell these from dead ones, and would wait for a pod
+    on each before a second one starts anywhere.
     """
+    enough = len(cluster.workers) >= replicas and not cluster.tainted
     return [
         {
             "max_skew": 1,
@@ -109,7 +113,7 @@ def apart(app: str, *, replicas: int, hosts: int) -> list[core.v1.TopologySpread
             "label_selector": {"match_labels": selector(app)},
             "match_label_keys": ["pod-template-hash"],
             "node_affinity_policy": "Honor",
-            "node_taints_policy": "Ignore" if hosts >= replicas else "Honor",
+            "node_taints_policy": "Ignore" if enough else "Honor",
         }
     ]
 

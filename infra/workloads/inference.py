@@ -162,9 +162,7 @@ def _pod(args: InferenceArgs) -> core.v1.PodSpecArgsDict:
         "security_context": pods.unprivileged(),
         # By the least number: where that many have a host each, no fault may bring them together, so that while a host
         # is dead replicas beyond the living hosts wait for it. On whole sites they share hosts, evenly.
-        "topology_spread_constraints": pods.apart(
-            APP, replicas=args.settings.replicas, hosts=len(args.cluster.workers)
-        ),
+        "topology_spread_constraints": pods.apart(APP, replicas=args.settings.replicas, cluster=args.cluster),
         "termination_grace_period_seconds": 30,
         "containers": [_container(args)],
         "volumes": [*args.store.volumes(), pods.scratch("tmp", "64Mi")],

@@ -120,7 +120,7 @@ class Alertmanager(pulumi.ComponentResource):
             "automount_service_account_token": False,
             "enable_service_links": False,
             "security_context": pods.unprivileged(),
-            "topology_spread_constraints": pods.apart(APP, replicas=replicas, hosts=len(args.cluster.workers)),
+            "topology_spread_constraints": pods.apart(APP, replicas=replicas, cluster=args.cluster),
             "tolerations": pods.leaving_soon(),
             "containers": [_container(args)],
             "volumes": [

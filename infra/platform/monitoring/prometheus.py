@@ -176,7 +176,7 @@ def _pod(args: PrometheusArgs, files: dict[str, pulumi.Input[str]]) -> core.v1.P
     ]
     if not args.persistent:
         volumes.append(pods.scratch("data", args.settings.capacity))
-    spread = pods.apart(APP, replicas=args.settings.replicas, hosts=len(args.cluster.workers))
+    spread = pods.apart(APP, replicas=args.settings.replicas, cluster=args.cluster)
     return {
         "service_account_name": APP,
         "priority_class_name": priorities.MONITORING,

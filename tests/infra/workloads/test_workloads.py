@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -14,6 +15,7 @@ from infra.platform import Platform, PlatformArgs, cilium, cluster, pods
 from infra.platform.credentials import Keys
 from infra.workloads import Copies, Workloads, WorkloadsArgs, model_store
 from infra.workloads.model_store import ModelStore
+from ops.up import load
 from tests.infra import recording
 from tests.infra.recording import Resource
 
@@ -115,8 +117,18 @@ def test_inference_is_on_different_hosts_and_stays_while_it_is_replaced(resource
 def test_replicas_wait_for_a_host_of_their_own_only_where_there_are_enough(resources: list[Resource]) -> None:
     spread = recording.the(resources, "Deployment", "inference").inputs["spec"]["template"]["spec"]
     assert spread["topologySpreadConstraints"][0]["nodeTaintsPolicy"] == "Ignore", "else two faults bring them together"
-    (fewer,) = pods.apart("inference", replicas=2, hosts=1)
+    site = cluster.of_hosts(recording.local().onprem)
+    (fewer,) = pods.apart("inference", replicas=2, cluster=replace(site, workers=site.workers[:1]))
     assert fewer["node_taints_policy"] == "Honor", "else the second would wait for a host that takes no pod"
+
+
+def test_nodes_that_keep_pods_away_for_good_are_waited_for_by_nobody() -> None:
+    prod = load("prod")
+    assert prod.cloud
+    for site in (cluster.of_hosts(prod.onprem), cluster.of_eks(prod.cloud, prod.onprem.network.cidr, "api")):
+        assert len(site.workers) >= 2
+        (spread,) = pods.apart("inference", replicas=2, cluster=site)
+        assert spread["node_taints_policy"] == "Honor", "no node would get a second replica before each had one"
 
 
 def fixed() -> Environment:
