@@ -52,8 +52,18 @@ def test_the_runtime_has_the_name_that_pods_ask_for(render: Render) -> None:
 def test_containerd_is_restarted_when_the_file_is_newer_than_it() -> None:
     (units,) = _task("isthmus.host.units")
     files = {unit["name"]: unit.get("files", []) for unit in units["units"]}
-    assert files["containerd"] == ["{{ __nvidia_containerd }}"]
+    assert files["containerd"] == ["{{ __nvidia_containerd }}", "{{ __nvidia_containerd_service }}"]
     assert files["nvidia-dcgm-exporter"] == ["{{ __nvidia_exporter }}"]
+
+
+def test_the_devices_are_linked_where_systemd_is_told_of_them_before_containerd_starts(render: Render) -> None:
+    lines = render("nvidia", "containerd.service.conf.j2").splitlines()
+    (before,) = [line for line in lines if line.startswith("ExecStartPre=")]
+    program, _, arguments = before.removeprefix("ExecStartPre=").partition(" ")
+    assert program == "-/usr/bin/nvidia-ctk", "containerd starts where it fails too"
+    assert arguments.startswith("system create-dev-char-symlinks --create-all")
+    place = role_yaml("nvidia", "vars/main.yml")["__nvidia_containerd_service"]
+    assert place.startswith("/etc/systemd/system/containerd.service.d/")
 
 
 def test_every_package_that_is_installed_is_pinned(render: Render) -> None:
