@@ -125,15 +125,12 @@ def _nvidia(accelerator: Accelerator, image: str, opts: pulumi.ResourceOptions) 
         "NVIDIA_VISIBLE_DEVICES": "all",
         "NVIDIA_DRIVER_CAPABILITIES": "compute,utility",
     }
-    # Not read-only: the container runtime writes the linker's cache into it, by which the driver's library is found.
-    security: core.v1.SecurityContextArgsDict = {
-        "allow_privilege_escalation": False,
-        "capabilities": {"drop": ["ALL"]},
-    }
+    # Read-only all the same: NVIDIA's runtime writes the linker's cache, by which the driver is found, before it is so.
+    security = pods.locked()
     if accelerator.mig_strategy != "none":
         # Parts are read through /proc/driver/nvidia/capabilities, which the driver opens to administrators alone.
         environment["NVIDIA_MIG_MONITOR_DEVICES"] = "all"
-        security = {"capabilities": {"drop": ["ALL"], "add": ["SYS_ADMIN"]}}
+        security = {"read_only_root_filesystem": True, "capabilities": {"drop": ["ALL"], "add": ["SYS_ADMIN"]}}
     return {
         "runtime_class_name": NVIDIA_RUNTIME,
         "containers": [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import tomllib
 from collections.abc import Callable
 from typing import Any
@@ -39,7 +40,7 @@ def test_containerd_gets_a_second_runtime_in_a_file_that_its_own_role_does_not_w
     assert runtimes["nvidia"]["runtime_type"] == there["runc"]["runtime_type"]
     assert runtimes["nvidia"]["options"]["SystemdCgroup"] == there["runc"]["options"]["SystemdCgroup"]
     place = role_yaml("nvidia", "vars/main.yml")["__nvidia_containerd"]
-    assert place.startswith("/etc/containerd/conf.d/")
+    assert [one for one in own["imports"] if fnmatch.fnmatch(place, one)], "containerd reads it"
     written = {file["dest"] for file in role_yaml("containerd", "vars/main.yml")["__containerd_configuration"]}
     assert place not in written
 
@@ -51,8 +52,18 @@ def test_the_runtime_has_the_name_that_pods_ask_for(render: Render) -> None:
 def test_containerd_is_restarted_when_the_file_is_newer_than_it() -> None:
     (units,) = _task("isthmus.host.units")
     files = {unit["name"]: unit.get("files", []) for unit in units["units"]}
-    assert files["containerd"] == ["{{ __nvidia_containerd }}"]
+    assert files["containerd"] == ["{{ __nvidia_containerd }}", "{{ __nvidia_containerd_service }}"]
     assert files["nvidia-dcgm-exporter"] == ["{{ __nvidia_exporter }}"]
+
+
+def test_the_devices_are_linked_where_systemd_is_told_of_them_before_containerd_starts(render: Render) -> None:
+    lines = render("nvidia", "containerd.service.conf.j2").splitlines()
+    (before,) = [line for line in lines if line.startswith("ExecStartPre=")]
+    program, _, arguments = before.removeprefix("ExecStartPre=").partition(" ")
+    assert program == "-/usr/bin/nvidia-ctk", "containerd starts where it fails too"
+    assert arguments.startswith("system create-dev-char-symlinks --create-all")
+    place = role_yaml("nvidia", "vars/main.yml")["__nvidia_containerd_service"]
+    assert place.startswith("/etc/systemd/system/containerd.service.d/")
 
 
 def test_every_package_that_is_installed_is_pinned(render: Render) -> None:

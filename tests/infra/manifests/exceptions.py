@@ -77,12 +77,6 @@ OURS: Final = (
         for plugin in ("nvidia", "simulated")
     ),
     Exempt(
-        rule="read_only",
-        pod="accelerators/nvidia",
-        parts=("plugin",),
-        why="NVIDIA's container runtime writes the linker's cache into it, by which the driver's library is found",
-    ),
-    Exempt(
         rule="apart",
         pod="storage/lab-csi-controller",
         parts=("/srv/nas",),

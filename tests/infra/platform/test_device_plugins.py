@@ -89,13 +89,26 @@ def test_nvidias_settings_are_the_environments_and_a_change_rolls_the_pods() -> 
     assert volume["configMap"]["name"] == sliced[0]
 
 
+@pytest.mark.parametrize("name", ["local", "prod"])
+def test_a_plugin_gains_nothing_and_writes_to_nothing_but_its_volumes(name: str) -> None:
+    (container,) = _pod(name)["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
 def test_parts_of_gpus_cost_the_plugin_a_capability_and_whole_ones_do_not() -> None:
     resources = registered(of("prod", mig_strategy="single"))
     assert config(resources)[1]["flags"]["migStrategy"] == "single"
     pod = recording.the(resources, "DaemonSet", "device-plugin-nvidia").pod
     assert pod is not None
     (container,) = pod["containers"]
-    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["SYS_ADMIN"]}
+    assert container["securityContext"] == {
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"], "add": ["SYS_ADMIN"]},
+    }
     assert {"name": "NVIDIA_MIG_MONITOR_DEVICES", "value": "all"} in container["env"]
     assert "NVIDIA_MIG_MONITOR_DEVICES" not in str(_pod("prod"))
 
