@@ -33,8 +33,8 @@ DNS = {"dns, udp", "dns, tcp"}
 API = {"api, service", "api, floating", "api, another host"}
 KUBELETS = {"kubelet, same host", "kubelet, another host"}
 NODE_EXPORTER = {"node exporter, another host", "load balancer's metrics, another host"}
-HOSTS = KUBELETS | NODE_EXPORTER
-"""What a host's firewall lets pods to. Two targets more, etcd and sshd, are its own."""
+HOSTS = KUBELETS | NODE_EXPORTER | {"etcd, another host", "sshd, another host"}
+"""A pod's packets to another host leave with its own host's address, and pass for that host's own there."""
 OUTSIDE = {"metadata", "the world", "mirror"}
 STORE = {"store, service", "store, same host", "store, another host"}
 ADMIN = {"store's admin, same host", "store's admin, another host"}
@@ -68,7 +68,7 @@ EXPECTED: dict[tuple[str, str | None], set[str]] = {
     (STATUS_NAMESPACE, None): set(),
     # While it stands in for the page, some requests at the page's address are its too, and refused.
     (STATUS_NAMESPACE, STATUS): DNS | {"api, service", "api, another host"} | MODEL | {names.ALERTMANAGER},
-    # Confined by nobody, and refused by all that guard themselves: hosts, the model, the store, monitoring, the page.
+    # Confined by nobody, and refused by all that guard themselves: the model, the store, monitoring, the page.
     ("kube-system", None): DNS | DNS_METRICS | API | HOSTS | OUTSIDE,
 }
 """(namespace, app whose pod it passes for) -> all that it reaches."""
@@ -147,8 +147,11 @@ def outside(site: Site) -> Iterator[None]:
     On the other host's loopback, which Cilium takes no notice of, and to which the first host's routes lead.
     """
     gateway = next(str(host.address) for host in site.settings.onprem.hosts if host.name == site.there)
-    undo: list[tuple[str, ...]] = []
+    rule, apply = "/etc/isthmus/firewall.d/probe.nft", "systemctl reload isthmus-firewall"
+    admit = f"mkdir -p $(dirname {rule}); echo 'ip daddr {{ {METADATA}, {WORLD} }} accept' > {rule}; {apply}"
+    undo: list[tuple[str, ...]] = [(site.there, "sh", "-ec", f"rm -f {rule}; {apply}")]
     try:
+        machines.run(site.there, "sh", "-ec", admit)
         for number, address in enumerate((METADATA, WORLD)):
             unit = f"isthmus-probe-{number}"
             serve = ("systemd-run", f"--unit={unit}", "--collect", "python3", "-m", "http.server", "80")
