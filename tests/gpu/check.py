@@ -7,10 +7,12 @@ One line for each proof; it ends with 1 if one fails. The host's own files and p
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tarfile
@@ -34,7 +36,7 @@ class Check:
     def __init__(self, one: Node, objects: dict[str, Any]) -> None:
         self.node, self.objects, self.slices = one, objects, objects["slices"]
         self.program = Path(__file__).with_name("vector_add.py").read_text()
-        self.uuid = _told("nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader").split()[0]
+        self.uuid = ""
 
     def pods(self, namespace: str = "users") -> dict[str, dict[str, Any]]:
         return {pod["metadata"]["name"]: pod for pod in self.node.get(PODS[namespace])["items"]}
@@ -94,6 +96,7 @@ class Check:
         _hold(same and status["ready"], f"{name} goes on: {pod['status']}")
 
     def a_node_of_one(self) -> str:
+        self.uuid = _told("nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader").split()[0]
         self.node.prepare()
         self.node.start(self.objects["labels"], self.objects["taints"])
         self.node.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": CONFINED})
@@ -231,7 +234,7 @@ def inside(pack: Path, logs: Path, scratch: Path) -> int:
         print(f"{verdict} {time.monotonic() - began:5.1f} s  {name}: {told}".removesuffix(": "), flush=True)
         if faults and proof is PROOFS[0]:
             break
-    else:
+    with contextlib.suppress(OSError):
         (logs / "pods.json").write_text(json.dumps([check.pods(namespace) for namespace in PODS]))
     return int(faults > 0)
 
@@ -239,6 +242,9 @@ def inside(pack: Path, logs: Path, scratch: Path) -> int:
 def outside(folder: Path, logs: Path) -> int:
     """Unpacks, and waits for the check in its namespaces, but not for ever."""
     logs.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    # Of a check that was killed; it is refused while one runs.
+    node.clean()
     with tempfile.TemporaryDirectory(prefix="isthmus-gpu-") as made:
         pack, scratch, whole = (Path(made, name) for name in ("pack", "scratch", "pack.tar.xz"))
         scratch.mkdir()
@@ -247,11 +253,13 @@ def outside(folder: Path, logs: Path) -> int:
             # Debian 12's Python has no filters.
             tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
             tar.extractall(pack)
+        # Whoever ends this process ends the others with it.
+        tied = ["setpriv", "--pdeathsig", "KILL"]
         separate = ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc"]
-        command = [*separate, sys.executable, __file__, "--inside", str(pack), str(logs.resolve()), str(scratch)]
+        check = [sys.executable, __file__, "--inside", str(pack), str(logs.resolve()), str(scratch)]
         environment = {"PATH": f"/usr/bin:/usr/sbin:/bin:/sbin:{os.environ['PATH']}"}
         try:
-            return subprocess.run(command, timeout=LIMIT_S, check=False, env=environment).returncode
+            return subprocess.run(tied + separate + check, timeout=LIMIT_S, check=False, env=environment).returncode
         except subprocess.TimeoutExpired:
             print(f"FAIL: not done within {LIMIT_S} s", flush=True)
             return 1
