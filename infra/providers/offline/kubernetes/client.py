@@ -23,8 +23,9 @@ CONNECT_SECONDS = 15
 it shares with all that starts, needs more than its usual moment, and who asks again only adds to its work."""
 ANSWER_SECONDS = 30
 """How long one answer may take: a connection through an address that has just moved may never get one."""
-RETRY_SECONDS = 90
-"""How long a request is repeated: longer than a control plane's failover takes, lost answers included."""
+RETRY_SECONDS = 150
+"""How long a request is repeated: longer than a control plane's failover takes, lost answers included, and than API
+servers keep the address of a Service that they did not finish (60 s, after the answer that was waited for)."""
 CONNECTIONS = 32
 
 

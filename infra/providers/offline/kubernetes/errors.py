@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+ADDRESS_TAKEN = "provided IP is already allocated"
+"""How an API server refuses a Service whose clusterIP is another's."""
+
 
 class ApiError(Exception):
     """The API server refused. `status` is HTTP's."""
@@ -16,8 +19,12 @@ class ApiError(Exception):
 
     @property
     def transient(self) -> bool:
-        """Whether the same request may well succeed in a moment: overload, a leader's election, a webhook's start."""
-        return self.status in (429, 500, 502, 503, 504)
+        """Whether the same request may well succeed in a moment: overload, a leader's election, a webhook's start.
+
+        So does a Service's chosen address that is taken: by the same Service, where an earlier request for it was cut
+        off half-way. The API servers free such an address a minute later.
+        """
+        return self.status in (429, 500, 502, 503, 504) or (self.status == 422 and ADDRESS_TAKEN in str(self))
 
 
 class Unreachable(Exception):

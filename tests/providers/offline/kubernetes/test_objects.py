@@ -238,6 +238,33 @@ def test_a_create_waits_for_its_namespace(
     assert made.rid == f"{late}/it"
 
 
+def test_an_address_that_an_unfinished_request_still_holds_is_waited_for(
+    objects: Objects, apiserver: ApiServer, engine: Engine, namespace: str
+) -> None:
+    """As after a request for the same Service that an API server took half-way; it frees the address 60 s later."""
+    addresses, address = "/apis/networking.k8s.io/v1/ipaddresses", "10.0.0.11"
+    held = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "IPAddress",
+        "metadata": {
+            "name": address,
+            "labels": {
+                "ipaddress.kubernetes.io/ip-family": "IPv4",
+                "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io",
+            },
+        },
+        "spec": {"parentRef": {"resource": "services", "namespace": namespace, "name": "store-0"}},
+    }
+    apiserver.request("POST", addresses, held)
+    store = named("store-0", namespace, spec={"clusterIP": address, "ports": [{"port": 80}]})
+    with pytest.raises(ApiError, match=f"{address}: provided IP is already allocated"):
+        whole = {"apiVersion": "v1", "kind": "Service", **store}
+        objects._cluster.apply(kinds.TABLE["kubernetes:core/v1:Service"], whole, manager="it", retry=0.5)
+    threading.Timer(1.5, apiserver.request, ("DELETE", f"{addresses}/{address}")).start()
+    made = objects.create(call(engine, "core/v1:Service"), store)
+    assert made.outputs["spec"]["clusterIP"] == address
+
+
 def test_a_delete_waits_until_the_object_is_gone_and_says_what_holds_it(
     objects: Objects, apiserver: ApiServer, engine: Engine, namespace: str
 ) -> None:
