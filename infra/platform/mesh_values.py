@@ -41,8 +41,12 @@ def values(image: str, certificate: str) -> dict[str, Any]:
             },
             "extraVolumes": [{"name": name, "emptyDir": {"sizeLimit": "16Mi"}} for name in SCRATCH],
             "extraVolumeMounts": [{"name": name, "mountPath": path} for name, path in SCRATCH.items()],
-            # It keeps nothing: one that starts reads all from the API again.
+            # It keeps nothing: one that starts reads all from the API again, so it leaves a lost host soon.
             "terminationGracePeriodSeconds": 5,
+            "tolerations": [
+                {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}
+                for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+            ],
         },
     }
 
