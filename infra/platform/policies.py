@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ipaddress import IPv4Network
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pulumi
 from pulumi_kubernetes import networking
@@ -104,7 +104,7 @@ def of_cluster(name: str) -> pulumi.ResourceTransformation:
     def narrow(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
         if args.type_ != "kubernetes:networking.k8s.io/v1:NetworkPolicy":
             return None
-        spec = dict(args.props["spec"])
+        spec = dict(cast("dict[str, Any]", args.props["spec"]))
         for way, peers in (("ingress", "from_"), ("egress", "to")):
             if way in spec:
                 spec[way] = [_narrowed(rule, peers, name) for rule in spec[way]]
