@@ -352,6 +352,7 @@ def _status(environment: Environment) -> Iterator[str]:
         yield "platform.status: it shows alerts, but nobody watches the sites; add the key platform.monitoring"
     onprem = environment.onprem
     taken = {onprem.ssh.port: "sshd", **HOST_PORTS, naming.OBJECT_STORE.port: "the object store"}
+    taken |= {naming.VIEW.port: "the view over both sites"}
     taken |= {onprem.network.api_port: "the API's address", onprem.network.ingress_port: "the workloads"}
     if user := taken.get(status.port):
         yield f"platform.status.port: {status.port} is taken on the hosts by {user}; choose another, like 8081"
