@@ -190,7 +190,7 @@ def test_nothing_but_the_link_joins_the_sites_and_without_it_both_serve_on(
 
 
 TOLD_S, OVER_S = 200.0, 120.0
-"""Longest from a cut to its alert, which waits two and a half minutes, and from the healed link's first packet to its end."""
+"""Longest from a cut to its alert, which waits two and a half minutes, and from when the link carries to its end."""
 
 
 def test_the_view_answers_for_both_sites(environment: str, settings: Environment) -> None:
