@@ -61,6 +61,10 @@ OBJECT_STORE: Final = TcpService(name="object-store", port=3900, node_port=30390
 """The on-prem object store, for the site at the other end of the link."""
 
 
+VIEW: Final = TcpService(name="view", port=9443, node_port=30943)
+"""The view over both sites, for what the site at the other end of the link has measured."""
+
+
 def status_page(port: int) -> TcpService:
     """The page that shows the sites, for people and for the other site's page."""
     return TcpService(name=STATUS, port=port, node_port=30808)

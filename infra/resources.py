@@ -163,7 +163,7 @@ class RandomSecret(pulumi.CustomResource):
 
 
 class Certificate(pulumi.CustomResource):
-    """A server's key and the certificate that it signed itself; made anew a year before it ends."""
+    """A server's or a client's key and the certificate that it signed itself; made anew a year before it ends."""
 
     certificate: pulumi.Output[str]
     private_key: pulumi.Output[str]
@@ -174,10 +174,17 @@ class Certificate(pulumi.CustomResource):
         *,
         names: pulumi.Input[Sequence[str]],
         days: pulumi.Input[int] = 3650,
+        client: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """`names`: the server's DNS names. `certificate` and `private_key` (secret) are PEM."""
-        inputs = {"names": names, "days": days}
+        """`names`: the holder's DNS names. `certificate` and `private_key` (secret) are PEM.
+
+        `client`: whether it proves a client to its servers, and not a server to its clients.
+        """
+        inputs: dict[str, Any] = {"names": names, "days": days}
+        # Not among the inputs of a server's: those that were made before there was another purpose stay as they are.
+        if client:
+            inputs["purpose"] = "client"
         outputs = {"certificate": None, "private_key": None, "not_after": None}
         super().__init__("isthmus:secret:Certificate", resource_name, {**inputs, **outputs}, opts)
 

@@ -20,6 +20,7 @@ from infra.onprem import Site, SiteArgs
 from infra.platform import Platform, PlatformArgs, Provided, Shown, cluster, policies
 from infra.platform.credentials import Keys
 from infra.platform.csi import classes
+from infra.platform.monitoring import ClientKey, Sender, from_outside
 from infra.workloads import Copies, Workloads, WorkloadsArgs, model_store
 from infra.workloads.model_store import ModelStore
 
@@ -31,10 +32,11 @@ AlertSecrets = Mapping[str, pulumi.Output[str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Onprem:
-    """What the cloud half needs of the on-prem site: its hosts, and the keys of its object store."""
+    """What the cloud half needs of the on-prem site: its hosts, the keys of its object store, and that of its view."""
 
     site: Site
     keys: Keys
+    view_key: ClientKey | None
 
 
 def onprem(env: Environment, index: Index, alert_secrets: AlertSecrets) -> Onprem:
@@ -46,7 +48,7 @@ def onprem(env: Environment, index: Index, alert_secrets: AlertSecrets) -> Onpre
             site=env.onprem,
             kubernetes_version=env.kubernetes.version,
             index=index,
-            tcp_services=[*([naming.OBJECT_STORE] if env.cloud else []), *_page(env)],
+            tcp_services=[*_for_the_other_site(env), *_page(env)],
             linked=bool(env.cloud),
             nvidia_hosts=nodes.nvidia_hosts(env),
         ),
@@ -68,6 +70,7 @@ def onprem(env: Environment, index: Index, alert_secrets: AlertSecrets) -> Onpre
             status=_shown(env, in_lab.network.ingress_address if in_lab else None),
             alert_secrets=alert_secrets,
             model_age_days=env.workloads.inference.max_model_age_days,
+            far_site=env.cloud.cluster.name if env.cloud else None,
         ),
         inside,
     )
@@ -87,7 +90,7 @@ def onprem(env: Environment, index: Index, alert_secrets: AlertSecrets) -> Onpre
     pulumi.export("api_endpoint", addressing.api_url(env.onprem.network))
     pulumi.export("ingress_url", addressing.ingress_url(env.onprem.network))
     pulumi.export("kubeconfig", site.kubeconfig)
-    return Onprem(site=site, keys=keys)
+    return Onprem(site=site, keys=keys, view_key=platform.far_key)
 
 
 def cloud(env: Environment, index: Index, other: Onprem, alert_secrets: AlertSecrets) -> None:
@@ -140,6 +143,7 @@ def _at_amazon(env: Environment, settings: Cloud, index: Index, other: Onprem, a
             status=_shown(env, env.onprem.network.ingress_address),
             alert_secrets=alert_secrets,
             model_age_days=env.workloads.inference.max_model_age_days,
+            sender=_sender(env, other),
         ),
         _after(inside, *(copied[name] for name in names[0])),
     )
@@ -189,6 +193,7 @@ def _in_lab(env: Environment, settings: Cloud, index: Index, other: Onprem, aler
             status=_shown(env, env.onprem.network.ingress_address),
             alert_secrets=alert_secrets,
             model_age_days=env.workloads.inference.max_model_age_days,
+            sender=_sender(env, other),
         ),
         inside,
     )
@@ -246,6 +251,18 @@ def _balancer(status: Any) -> str:
     """The URL of the load balancer that Amazon has made for a Service; empty where it has made none."""
     found = status.load_balancer.ingress if status and status.load_balancer else None
     return f"http://{found[0].hostname}" if found else ""
+
+
+def _for_the_other_site(env: Environment) -> list[TcpService]:
+    """What the on-prem site's ingress address serves for the cloud half."""
+    if env.cloud is None:
+        return []
+    return [naming.OBJECT_STORE, *([naming.VIEW] if env.platform.monitoring else [])]
+
+
+def _sender(env: Environment, other: Onprem) -> Sender | None:
+    """How the cloud half's Prometheus reaches the view over both sites, if there is one."""
+    return from_outside(other.view_key, env.onprem.network.ingress_address) if other.view_key else None
 
 
 def _page(env: Environment) -> list[TcpService]:

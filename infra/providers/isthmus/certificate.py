@@ -1,4 +1,4 @@
-"""Certificate: a key and a certificate that it signed itself, for a server whose clients are told to trust it alone."""
+"""Certificate: a key and a certificate that it signed itself, for one whose peers are told to trust it alone."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ RENEW_DAYS: Final = 365
 """Left of the validity when the next `up` makes a new one: somebody runs it within a year."""
 MOST_DAYS: Final = 3650
 """As kubeadm's own authorities."""
+PURPOSES: Final = ("server", "client")
 
 
 class Certificate:
-    """Inputs: names (DNS names of the server, the first is also the subject), days (of validity).
+    """Inputs: names (DNS names of the holder, the first is also the subject), days (of validity).
+
+    And purpose, where it is not to prove a server to its clients but a client to its servers: "client".
 
     Outputs: certificate and private_key (both PEM), not_after (ISO 8601, UTC).
     """
@@ -35,6 +38,9 @@ class Certificate:
             faults["days"] = (
                 f"is {days!r}; it must be a whole number of days, more than {RENEW_DAYS}, at most {MOST_DAYS}"
             )
+        purpose = news.get("purpose", PURPOSES[0])
+        if purpose is not UNKNOWN and purpose not in PURPOSES:
+            faults["purpose"] = f"is {purpose!r}; it must be one of {', '.join(PURPOSES)}"
         return faults
 
     def diff(self, ctx: Context, rid: str, olds: dict[str, Any], news: dict[str, Any]) -> list[Change]:  # noqa: ARG002
@@ -55,6 +61,8 @@ class Certificate:
 
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, news["names"][0])])
+        client = news.get("purpose") == "client"
+        usage = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
         now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
         # An hour back, for hosts whose clocks are late.
         start, end = now - datetime.timedelta(hours=1), now + datetime.timedelta(days=news["days"])
@@ -62,7 +70,7 @@ class Certificate:
             x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number(), start, end)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in news["names"]]), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
             .sign(key, hashes.SHA256())
         )
         pem = serialization.Encoding.PEM
