@@ -32,6 +32,13 @@ HOST_PORTS = {
 }
 """Ports that a host uses itself, so that no load balancer on it can have them."""
 
+FOR_THE_OTHER_SITE = {
+    naming.OBJECT_STORE.port: "the object store",
+    naming.VIEW.port: "the view over both sites",
+    naming.MESH.port: "the mesh of the two sites",
+}
+"""Ports of the ingress address that the other site uses, where there is one."""
+
 NODE_PORTS = range(30000, 32768)
 
 NODE_PREFIX = 24
@@ -105,9 +112,10 @@ def _addresses(environment: Environment) -> Iterator[str]:
 def _ports(environment: Environment) -> Iterator[str]:
     onprem = environment.onprem
     network = onprem.network
+    taken = HOST_PORTS | {onprem.ssh.port: "sshd"} | (FOR_THE_OTHER_SITE if environment.cloud else {})
     for key in ("api_port", "ingress_port"):
         port = getattr(network, key)
-        user = "sshd" if port == onprem.ssh.port else HOST_PORTS.get(port)
+        user = taken.get(port)
         if user:
             yield f"onprem.network.{key}: {port} is taken on the hosts by {user}; choose another, like 8443"
         if port in NODE_PORTS:
@@ -351,8 +359,7 @@ def _status(environment: Environment) -> Iterator[str]:
     if environment.platform.monitoring is None:
         yield "platform.status: it shows alerts, but nobody watches the sites; add the key platform.monitoring"
     onprem = environment.onprem
-    taken = {onprem.ssh.port: "sshd", **HOST_PORTS, naming.OBJECT_STORE.port: "the object store"}
-    taken[naming.MESH.port] = "the mesh of the two sites"
+    taken = {onprem.ssh.port: "sshd", **HOST_PORTS, **FOR_THE_OTHER_SITE}
     taken |= {onprem.network.api_port: "the API's address", onprem.network.ingress_port: "the workloads"}
     if user := taken.get(status.port):
         yield f"platform.status.port: {status.port} is taken on the hosts by {user}; choose another, like 8081"

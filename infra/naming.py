@@ -68,6 +68,10 @@ MESH_IMAGE: Final = "clustermesh-apiserver"
 """The image of what tells them, with its etcd."""
 
 
+VIEW: Final = TcpService(name="view", port=9443, node_port=30943)
+"""The view over both sites, for what the site at the other end of the link has measured."""
+
+
 def status_page(port: int) -> TcpService:
     """The page that shows the sites, for people and for the other site's page."""
     return TcpService(name=STATUS, port=port, node_port=30808)

@@ -20,6 +20,7 @@ from infra.onprem import Site, SiteArgs
 from infra.platform import Platform, PlatformArgs, Provided, Shown, cluster, mesh, policies, published
 from infra.platform.credentials import Keys
 from infra.platform.csi import classes
+from infra.platform.monitoring import ClientKey, Sender, from_outside
 from infra.resources import Authority
 from infra.workloads import Copies, Workloads, WorkloadsArgs, model_store
 from infra.workloads.model_store import ModelStore
@@ -32,7 +33,7 @@ AlertSecrets = Mapping[str, pulumi.Output[str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Onprem:
-    """What the cloud half needs of the on-prem site: its hosts, the keys of its object store, and its cluster.
+    """What the cloud half needs of the on-prem site: its hosts, its cluster, and the keys of its object store and view.
 
     `authority` signs both sites' certificates of the mesh; None where the site stands alone.
     """
@@ -41,6 +42,7 @@ class Onprem:
     keys: Keys
     platform: Platform
     authority: Authority | None
+    view_key: ClientKey | None
 
 
 def onprem(env: Environment, index: Index, alert_secrets: AlertSecrets) -> Onprem:
@@ -52,7 +54,7 @@ def onprem(env: Environment, index: Index, alert_secrets: AlertSecrets) -> Onpre
             site=env.onprem,
             kubernetes_version=env.kubernetes.version,
             index=index,
-            tcp_services=[*([naming.OBJECT_STORE, naming.MESH] if env.cloud else []), *_page(env)],
+            tcp_services=[*_for_the_other_site(env), *_page(env)],
             linked=bool(env.cloud),
             peer=env.cloud.network.cidr if env.cloud else None,
             nvidia_hosts=nodes.nvidia_hosts(env),
@@ -81,6 +83,7 @@ def onprem(env: Environment, index: Index, alert_secrets: AlertSecrets) -> Onpre
             alert_secrets=alert_secrets,
             model_age_days=env.workloads.inference.max_model_age_days,
             mesh_authority=authority,
+            far_site=env.cloud.cluster.name if env.cloud else None,
         ),
         inside,
     )
@@ -100,7 +103,7 @@ def onprem(env: Environment, index: Index, alert_secrets: AlertSecrets) -> Onpre
     pulumi.export("api_endpoint", addressing.api_url(env.onprem.network))
     pulumi.export("ingress_url", addressing.ingress_url(env.onprem.network))
     pulumi.export("kubeconfig", site.kubeconfig)
-    return Onprem(site=site, keys=keys, platform=platform, authority=authority)
+    return Onprem(site=site, keys=keys, platform=platform, authority=authority, view_key=platform.far_key)
 
 
 def cloud(env: Environment, index: Index, other: Onprem, alert_secrets: AlertSecrets) -> None:
@@ -167,6 +170,7 @@ def _at_amazon(env: Environment, settings: Cloud, index: Index, other: Onprem, a
             alert_secrets=alert_secrets,
             model_age_days=env.workloads.inference.max_model_age_days,
             mesh_authority=other.authority,
+            sender=_sender(env, other),
         ),
         _after(inside, *(copied[name] for name in names[0])),
     )
@@ -219,6 +223,7 @@ def _in_lab(env: Environment, settings: Cloud, index: Index, other: Onprem, aler
             alert_secrets=alert_secrets,
             model_age_days=env.workloads.inference.max_model_age_days,
             mesh_authority=other.authority,
+            sender=_sender(env, other),
         ),
         inside,
     )
@@ -287,6 +292,18 @@ def _host(url: str) -> str:
 
 def _url(host: str) -> str:
     return f"http://{host}" if host else ""
+
+
+def _for_the_other_site(env: Environment) -> list[TcpService]:
+    """What the on-prem site's ingress address serves for the cloud half."""
+    if env.cloud is None:
+        return []
+    return [naming.OBJECT_STORE, naming.MESH, *([naming.VIEW] if env.platform.monitoring else [])]
+
+
+def _sender(env: Environment, other: Onprem) -> Sender | None:
+    """How the cloud half's Prometheus reaches the view over both sites, if there is one."""
+    return from_outside(other.view_key, env.onprem.network.ingress_address) if other.view_key else None
 
 
 def _page(env: Environment) -> list[TcpService]:

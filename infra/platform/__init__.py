@@ -22,7 +22,7 @@ from infra.platform.coredns import CoreDns
 from infra.platform.csi import Csi, CsiArgs
 from infra.platform.device_plugins import DevicePlugins, DevicePluginsArgs
 from infra.platform.metrics_server import MetricsServer
-from infra.platform.monitoring import READER, Monitoring, MonitoringArgs
+from infra.platform.monitoring import READER, ClientKey, Monitoring, MonitoringArgs, Sender
 from infra.platform.object_store import ObjectStore, ObjectStoreArgs
 from infra.platform.priorities import Priorities
 from infra.platform.status import VIEWER, Shown, Status
@@ -66,6 +66,10 @@ class PlatformArgs:
     """How old a served model may be before monitoring tells; None where nobody minds."""
     mesh_authority: Authority | None = None
     """Of both sites' certificates, where the cluster is in a mesh."""
+    far_site: str | None = None
+    """On the site with the view over both, the name of the other's cluster."""
+    sender: Sender | None = None
+    """On the other site, how its Prometheus reaches the view."""
 
 
 class Platform(pulumi.ComponentResource):
@@ -73,6 +77,7 @@ class Platform(pulumi.ComponentResource):
 
     `metrics_readers` are the pods that may read the metrics of others, `viewers` those that may ask what is served.
     `entrance` is where the other site's agents ask, in a cluster of a mesh.
+    `far_key` is what proves the other site's Prometheus to the view, where that is here.
     """
 
     cluster: Cluster
@@ -81,6 +86,7 @@ class Platform(pulumi.ComponentResource):
     metrics_readers: tuple[policies.Peer, ...]
     viewers: tuple[policies.Peer, ...]
     entrance: mesh.Entrance | None
+    far_key: ClientKey | None
     ready: list[pulumi.Resource]
 
     def __init__(self, name: str, args: PlatformArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -126,6 +132,7 @@ class Platform(pulumi.ComponentResource):
                 pulumi.ResourceOptions(parent=self, depends_on=[*cilium.running, priorities]),
             )
             self.ready += csi.ready
+        self.far_key = None
         if args.monitoring:
             watching = MonitoringArgs(
                 cluster=self.cluster,
@@ -135,10 +142,13 @@ class Platform(pulumi.ComponentResource):
                 alert_readers=self.viewers,
                 alert_secrets=args.alert_secrets,
                 model_age_days=args.model_age_days,
+                far_site=args.far_site,
+                sender=args.sender,
             )
             # After what its volumes come from.
             after = pulumi.ResourceOptions(parent=self, depends_on=[*cilium.running, *self.ready])
-            Monitoring("monitoring", watching, after)
+            view = Monitoring("monitoring", watching, after).view
+            self.far_key = view.far if view else None
         if args.status:
             after = pulumi.ResourceOptions(parent=self, depends_on=[*cilium.running, priorities])
             Status("status", cluster=self.cluster, shown=args.status, index=args.index, opts=after)

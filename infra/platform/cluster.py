@@ -20,6 +20,9 @@ HTTPS: Final = 443
 OBJECT_STORE_OFFSET: Final = 11
 """The first replica's own address; the others follow. Kubernetes keeps the range's start for such fixed use."""
 
+VIEW_OFFSET: Final = 9
+"""Where the site's own Prometheus sends to, which uses no names."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Mesh:

@@ -40,6 +40,7 @@ ANSWERS = {
     "alive": "up",
     "api-server": "apiserver_request_total",
     "load-balancer": "haproxy_backend_active_servers",
+    "view": "prometheus_tsdb_head_series",
 }
 """Job -> what it is asked for."""
 
@@ -63,6 +64,8 @@ def jobs(environment: str, site: str) -> set[str]:
         found.remove("load-balancer")
     if site != "onprem":
         found.remove("object-store")
+    if site != "onprem" or settings.cloud is None:
+        found.remove("view")
     if settings.cloud is None or settings.workloads.training.site == site:
         found.remove("replication")
     return found
@@ -74,7 +77,12 @@ def of(environment: str, site: str) -> Onprem:
 
 def test_every_job_has_an_answer_to_look_for() -> None:
     config = scraping.config(
-        cluster="", every_s=30, retention="", load_balancers={"onprem-1": IPv4Address("10.90.0.11")}
+        cluster="",
+        every_s=30,
+        retention="",
+        load_balancers={"onprem-1": IPv4Address("10.90.0.11")},
+        view_url="https://10.96.0.9:9443",
+        reads_view=True,
     )
     assert {job["job_name"] for job in config["scrape_configs"]} == set(ANSWERS)
 

@@ -42,6 +42,8 @@ MODEL = {"model, service", "model, node port", "model, same host", "model, anoth
 DNS_METRICS = {"dns, metrics"}
 PAGE = "status page"
 """Hosts alone reach it, see test_hosts_reach_the_model_the_page_and_of_the_store_what_is_published."""
+VIEW = "view of both sites"
+"""Where there are two. Hosts reach it too, for the other site, and it lets in who proves who it is."""
 WATCHERS = {
     names.PROMETHEUS: names.PROMETHEUS_PORT,
     names.ALERTMANAGER: names.ALERTMANAGER_PORT,
@@ -62,7 +64,8 @@ EXPECTED: dict[tuple[str, str | None], set[str]] = {
     | DNS_METRICS
     | ADMIN
     | MODEL
-    | {*WATCHERS},
+    | {*WATCHERS, VIEW},
+    ("monitoring", names.VIEW): {"api, service", "api, another host", names.ALERTMANAGER},
     ("monitoring", "kube-state-metrics"): {"api, service", "api, another host"},
     ("monitoring", "alertmanager"): set(),
     (STATUS_NAMESPACE, None): set(),
@@ -134,6 +137,8 @@ def site(environment: str) -> Site:
     if settings.platform.monitoring:
         for app, port in WATCHERS.items():
             tcp[app] = (next(iter(_by_host(environment, names.NAMESPACE, app).values())), port)
+        if settings.cloud:
+            tcp[VIEW] = (next(iter(_by_host(environment, names.NAMESPACE, names.VIEW).values())), names.VIEW_PORT)
     if settings.platform.status:
         tcp[PAGE] = (next(iter(_by_host(environment, STATUS_NAMESPACE, STATUS).values())), status.PORT)
     targets: dict[str, Target] = {name: (*address, "tcp") for name, address in tcp.items()}
@@ -195,6 +200,9 @@ def test_everybody_reaches_what_the_table_says_and_nothing_else(environment: str
     platform = site.settings.platform
     absent = {names.NAMESPACE: not platform.monitoring, STATUS_NAMESPACE: not platform.status}
     expectations = {place: reached for place, reached in EXPECTED.items() if not absent.get(place[0])}
+    if VIEW not in site.targets:
+        expectations.pop((names.NAMESPACE, names.VIEW), None)
+        expectations = {place: reached - {VIEW} for place, reached in expectations.items()}
     places = [(site.here, namespace, app) for namespace, app in expectations]
     found: dict[str, set[str]] = {}
     wrong: list[str] = []

@@ -1,19 +1,24 @@
-"""Prometheus and Alertmanager of a running site, asked through a port that kubectl forwards."""
+"""Prometheus, Alertmanager and the view over both sites, asked through a port that kubectl forwards."""
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import re
+import ssl
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 
-from infra.platform.monitoring import names
+from infra.platform.monitoring import names, sending
 from ops import cluster, engine
 
 T = TypeVar("T")
@@ -46,6 +51,37 @@ def api(environment: str, site: str, target: str, port: int, *, server: str | No
 
     `server`: the API server on whose way it is, where the floating address may lead to one that is lost.
     """
+    with _forwarded(environment, site, target, port, server) as local:  # noqa: SIM117
+        with httpx.Client(base_url=f"http://127.0.0.1:{local}", timeout=20, trust_env=False) as client:
+            yield Api(client)
+
+
+@contextmanager
+def view(environment: str) -> Iterator[Api]:
+    """The view over both sites, which is on-prem; asked with the key of that site's own Prometheus."""
+    with _forwarded(environment, "onprem", f"svc/{names.VIEW}", names.VIEW_PORT, None) as local:  # noqa: SIM117
+        with httpx.Client(
+            base_url=f"https://127.0.0.1:{local}", verify=_key(environment), timeout=20, trust_env=False
+        ) as client:
+            yield Api(client)
+
+
+def _key(environment: str) -> ssl.SSLContext:
+    secret = cluster.kubectl(environment, "get", "secret", sending.SECRET, "-n", names.NAMESPACE, "-o", "json")
+    files = {name: base64.b64decode(value) for name, value in json.loads(secret)["data"].items()}
+    context = ssl.create_default_context(cadata=files["ca.crt"].decode())
+    # Forwarded, it is asked at another name; no other certificate is trusted.
+    context.check_hostname = False
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            Path(folder, name).write_bytes(content)
+        context.load_cert_chain(Path(folder, "tls.crt"), Path(folder, "tls.key"))
+    return context
+
+
+@contextmanager
+def _forwarded(environment: str, site: str, target: str, port: int, server: str | None) -> Iterator[int]:
+    """The port of this machine that leads there."""
     settings = {**os.environ, **engine.variables(environment)}
     settings["KUBECONFIG"] = str(cluster.kubeconfig_file(environment, site))
     way = ["--server", server] if server else []
@@ -56,8 +92,7 @@ def api(environment: str, site: str, target: str, port: int, *, server: str | No
         told = forwarding.stdout.readline()
         found = re.search(r"127\.0\.0\.1:(\d+)", told)
         assert found, f"kubectl forwards nothing: {told}"
-        with httpx.Client(base_url=f"http://127.0.0.1:{found[1]}", timeout=20, trust_env=False) as client:
-            yield Api(client)
+        yield int(found[1])
     finally:
         forwarding.terminate()
         forwarding.wait(10)

@@ -85,6 +85,7 @@ def make() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs a make target as a person would and returns what it printed; fails the test when it fails."""
     # The `make test` around this would hand its own ARGS down to every make below it.
     settings = {name: value for name, value in os.environ.items() if name not in ("ARGS", "MAKEFLAGS", "MAKEOVERRIDES")}
+    settings["ENV"] = ENVIRONMENT
 
     def run(*args: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(["make", *args], cwd=ROOT, env=settings, text=True, capture_output=True, check=False)

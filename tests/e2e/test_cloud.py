@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import boto3
@@ -24,7 +25,9 @@ from infra.naming import INGRESS_POD_PORT
 from infra.platform.monitoring import names
 from infra.settings import environment_file
 from ops import cluster, engine, machines, predict, sites
+from tests.cluster import watching
 from tests.cluster.probes import Target, running
+from tests.cluster.watching import Api
 from tests.e2e import polling
 from tests.e2e.polling import Poller
 from tests.e2e.work import object_store, train
@@ -186,6 +189,89 @@ def test_nothing_but_the_link_joins_the_sites_and_without_it_both_serve_on(
     for site, client in (("on-prem", here), ("cloud", there)):
         print(f"{site}, its link cut: {client.answered} answers, {client.failed} failed, gap {client.longest:.2f} s")
         assert client.failed == 0, client.codes
+
+
+TOLD_S, OVER_S = 200.0, 120.0
+"""Longest from a cut to its alert, which waits two and a half minutes, and from when the link carries to its end."""
+
+
+def test_the_view_answers_for_both_sites(environment: str, settings: Environment) -> None:
+    assert settings.cloud is not None
+    clusters = {settings.onprem.cluster.name, settings.cloud.cluster.name}
+    with watching.view(environment) as view:
+        watching.eventually(
+            180, lambda: clusters == heard(view) or None, lambda: f"heard of {heard(view)}, not of {clusters}"
+        )
+        targets = view.query(f'up{{cluster="{settings.cloud.cluster.name}"}}')
+    jobs = {one["metric"]["job"] for one in targets}
+    assert {"prometheus", "alive", "node", "inference", "replication", "api-server"} <= jobs
+    assert {one["metric"]["prometheus_replica"] for one in targets} == {"prometheus-0"}
+
+
+def test_a_cut_link_is_told_and_what_was_measured_meanwhile_arrives_afterwards(
+    environment: str, settings: Environment, ingress: str
+) -> None:
+    assert settings.cloud is not None and settings.platform.monitoring
+    far, far_end, node = settings.cloud.cluster.name, vpn(settings), sites.one(settings, "cloud").hosts[0].name
+    hole_s = 2 * settings.platform.monitoring.scrape_seconds
+    with watching.view(environment) as view:
+
+        def state() -> str:
+            about = [
+                one
+                for one in view.get("/api/v1/alerts")["data"]["alerts"]
+                if one["labels"].items() >= {("alertname", "LinkDown"), ("cluster", far)}
+            ]
+            return about[0]["state"] if about else "none"
+
+        watching.eventually(180, lambda: far in heard(view) or None, lambda: f"heard of {heard(view)}")
+        watching.eventually(60, lambda: state() == "none" or None, state)
+        before = time.time() - 2 * hole_s
+        cut = time.monotonic()
+        machines.power(environment, far_end, "cut")
+        try:
+            watching.eventually(TOLD_S, lambda: state() == "firing" or None, state)
+            told = time.monotonic() - cut
+            with watching.api(environment, "onprem", "svc/alertmanager", names.ALERTMANAGER_PORT) as alertmanager:
+                watching.eventually(
+                    60,
+                    lambda: alertmanager.get("/api/v2/alerts", filter='alertname="LinkDown"') or None,
+                    lambda: "Alertmanager knows of no LinkDown",
+                )
+            missing = longest_hole(view, far, before)
+        finally:
+            machines.power(environment, far_end, "heal")
+        wait_for("the link", lambda: reaches(node, ingress))
+        healed = time.monotonic()
+        watching.eventually(OVER_S, lambda: state() == "none" or None, state)
+        over = time.monotonic() - healed
+        watching.eventually(
+            OVER_S,
+            lambda: longest_hole(view, far, before) <= hole_s or None,
+            lambda: f"longest hole {longest_hole(view, far, before):.0f} s",
+        )
+        left = longest_hole(view, far, before)
+    print(f"told {told:.0f} s after the cut, over {over:.0f} s after the link was back")
+    print(f"longest hole in what the view has of {far}: {missing:.0f} s during the cut, {left:.0f} s afterwards")
+    assert missing > 100, "something came through, or nothing was asked"
+
+
+def heard(view: Api) -> set[str]:
+    """Clusters of which the view has a sample of the last half minute."""
+    found = view.query("time() - max by (cluster) (timestamp(up)) < 30")
+    return {one["metric"]["cluster"] for one in found}
+
+
+def longest_hole(view: Api, far: str, since: float) -> float:
+    """Seconds between samples of a site's hosts, the worst of all series, from `since` (Unix time) to now."""
+    now = time.time()
+    found = view.query(f'up{{cluster="{far}", job="node"}}[{now - since:.0f}s]', time=str(now))
+    assert found, f"the view has nothing of {far}"
+    return max(
+        after - before
+        for series in found
+        for before, after in pairwise([since, *(float(at) for at, _ in series["values"]), now])
+    )
 
 
 def test_one_of_the_two_tunnels_may_be_lost(settings: Environment, ingress: str) -> None:

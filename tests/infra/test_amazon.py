@@ -118,7 +118,7 @@ def test_replication_opens_one_store_with_the_sites_key_and_the_other_by_who_it_
     assert not {"ISTHMUS_DESTINATION_ENDPOINT", "ISTHMUS_DESTINATION_CREDENTIALS_DIR"} & found.keys()
     secrets = {one.inputs["metadata"]["name"] for one in inside(resources) if one.kind == "Secret"}
     joined = {one for one in secrets if "clustermesh" in one}
-    assert secrets - joined == {"onprem-object-store-credentials", "alertmanager-receivers"}, (
+    assert secrets - joined == {"onprem-object-store-credentials", "alertmanager-receivers", "prometheus-view"}, (
         "no key of AWS's is anywhere"
     )
 
@@ -149,6 +149,12 @@ def test_api_servers_are_asked_at_amazons_port(resources: list[Resource]) -> Non
     assert (["10.32.0.0/16"], [443]) in egress(resources, "monitoring-kube-state-metrics")
     assert (["10.32.0.0/16"], [443]) in egress(resources, "status-status")
     assert (["10.32.0.0/16"], [443, 10250, 9100]) in egress(resources, "monitoring-prometheus")
+
+
+def test_samples_go_through_the_link_to_the_view_as_models_do(resources: list[Resource]) -> None:
+    assert (["10.20.0.101/32"], [9443]) in egress(resources, "monitoring-prometheus")
+    config = next(one for one in inside(resources) if (one.kind, one.name) == ("ConfigMap", "prometheus-config"))
+    assert "url: https://10.20.0.101:9443/api/v1/write\n" in config.inputs["data"]["prometheus.yml"]
 
 
 @pytest.mark.parametrize(

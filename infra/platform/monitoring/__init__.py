@@ -17,11 +17,13 @@ from infra.platform import namespaces, policies
 from infra.platform.cluster import Cluster
 from infra.platform.monitoring.alertmanager import Alertmanager, AlertmanagerArgs
 from infra.platform.monitoring.kube_state_metrics import KubeStateMetrics
-from infra.platform.monitoring.names import NAMESPACE, READER
+from infra.platform.monitoring.names import NAMESPACE, READER, VIEW
 from infra.platform.monitoring.node_exporter import NodeExporter
 from infra.platform.monitoring.prometheus import Prometheus, PrometheusArgs
+from infra.platform.monitoring.sending import ClientKey, Sender, from_outside, from_within
+from infra.platform.monitoring.view import View, ViewArgs
 
-__all__ = ["READER", "Monitoring", "MonitoringArgs"]
+__all__ = ["READER", "ClientKey", "Monitoring", "MonitoringArgs", "Sender", "from_outside"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,8 @@ class MonitoringArgs:
     """The cluster, the environment's settings, whether the site has volumes, and the mirror's images.
 
     `alert_readers`: who may ask which alerts there are; `alert_secrets`: those of receivers, by their names.
-    `model_age_days`: how old a served model may be.
+    `model_age_days`: how old a served model may be. Of two sites one has the view over both: there `far_site` is the
+    name of the other's cluster, and on the other `sender` is how it reaches the view.
     """
 
     cluster: Cluster
@@ -39,10 +42,14 @@ class MonitoringArgs:
     alert_readers: tuple[policies.Peer, ...] = ()
     alert_secrets: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     model_age_days: int | None = None
+    far_site: str | None = None
+    sender: Sender | None = None
 
 
 class Monitoring(pulumi.ComponentResource):
-    """Nothing waits for it: a site that is not watched still works."""
+    """Nothing waits for it: a site that is not watched still works. `view`: the one over both sites, if it is here."""
+
+    view: View | None
 
     def __init__(self, name: str, args: MonitoringArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:platform:Monitoring", name, None, opts)
@@ -51,13 +58,15 @@ class Monitoring(pulumi.ComponentResource):
         inside = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
         NodeExporter("node-exporter", index=args.index, opts=child)
         KubeStateMetrics("kube-state-metrics", cluster=args.cluster, index=args.index, opts=inside)
+        self.view = _view(args, args.far_site, inside) if args.far_site else None
         Alertmanager(
             "alertmanager",
             AlertmanagerArgs(
                 cluster=args.cluster,
                 replicas=args.settings.replicas,
                 index=args.index,
-                readers=args.alert_readers,
+                # As the site's own Prometheus does, the view tells of alerts.
+                readers=(*args.alert_readers, *((policies.app(VIEW),) if self.view else ())),
                 alerts=args.settings.alerts,
                 secrets=args.alert_secrets,
             ),
@@ -71,7 +80,23 @@ class Monitoring(pulumi.ComponentResource):
                 persistent=args.persistent,
                 index=args.index,
                 model_age_days=args.model_age_days,
+                sender=from_within(self.view.near, args.cluster) if self.view else args.sender,
+                reads_view=self.view is not None,
             ),
             inside,
         )
         self.register_outputs({})
+
+
+def _view(args: MonitoringArgs, far_site: str, opts: pulumi.ResourceOptions) -> View:
+    return View(
+        "view",
+        ViewArgs(
+            cluster=args.cluster,
+            far_site=far_site,
+            settings=args.settings,
+            persistent=args.persistent,
+            index=args.index,
+        ),
+        opts,
+    )

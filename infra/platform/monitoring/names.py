@@ -14,9 +14,12 @@ PROMETHEUS: Final = "prometheus"
 ALERTMANAGER: Final = "alertmanager"
 NODE_EXPORTER: Final = "node-exporter"
 KUBE_STATE_METRICS: Final = "kube-state-metrics"
+VIEW: Final = "prometheus-view"
+"""The Prometheus that both sites send to; on-prem alone."""
 
 PROMETHEUS_PORT: Final = 9090
 ALERTMANAGER_PORT: Final = 9093
+VIEW_PORT: Final = 9443
 GOSSIP_PORT: Final = 9094
 NODE_EXPORTER_PORT: Final = 9100
 KUBE_STATE_METRICS_PORT: Final = 8080
@@ -24,6 +27,9 @@ KUBE_STATE_METRICS_OWN_PORT: Final = 8081
 
 KUBELET_PORT: Final = 10250
 COREDNS_PORT: Final = 9153
+
+VIEW_NAME: Final = f"{VIEW}.{NAMESPACE}.svc"
+"""What the view's certificate names; it is reached by addresses."""
 
 READER: Final[policies.Peer] = policies.app(PROMETHEUS, within=NAMESPACE)
 """The pods that read metrics of other namespaces; nobody else there does."""

@@ -8,25 +8,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pulumi
 import yaml
 from pulumi_kubernetes import apps, core, policy
 
-from infra import quantities
 from infra.artifacts import Index
 from infra.environment import Monitoring as Settings
 from infra.naming import (
     INGRESS_POD_PORT,
     LOAD_BALANCER_METRICS_PORT,
     OBJECT_STORE_NAMESPACE,
-    STORAGE_CLASS,
     WORKLOADS_NAMESPACE,
 )
-from infra.platform import accounts, pods, policies, priorities
+from infra.platform import accounts, pods, policies
 from infra.platform.cluster import Cluster
-from infra.platform.monitoring import access, bounds, scraping
+from infra.platform.monitoring import access, bounds, linked, scraping, server
 from infra.platform.monitoring.names import (
     ALERTMANAGER,
     ALERTMANAGER_PORT,
@@ -39,12 +37,11 @@ from infra.platform.monitoring.names import (
     PROMETHEUS,
     PROMETHEUS_PORT,
 )
+from infra.platform.monitoring.sending import Sender
 from infra.platform.object_store_settings import ADMIN_PORT
 from infra.platform.object_store_settings import APP as OBJECT_STORE
 
 APP: Final = PROMETHEUS
-CONFIG_PATH: Final = "/etc/prometheus"
-DATA_PATH: Final = "/prometheus"
 
 RULES: Final = Path(__file__).parent / "rules"
 
@@ -53,7 +50,8 @@ RULES: Final = Path(__file__).parent / "rules"
 class PrometheusArgs:
     """`persistent`: whether the site has volumes; where it has none, what was read goes with its pod.
 
-    `model_age_days`: how old a model may be that is served; any age without it.
+    `model_age_days`: how old a model may be that is served; any age without it. `sender`: how it sends to the view over
+    both sites, where there is one; `reads_view`: whether that is here, and read like all else.
     """
 
     cluster: Cluster
@@ -61,6 +59,8 @@ class PrometheusArgs:
     persistent: bool
     index: Index
     model_age_days: int | None = None
+    sender: Sender | None = None
+    reads_view: bool = False
 
 
 class Prometheus(pulumi.ComponentResource):
@@ -72,13 +72,20 @@ class Prometheus(pulumi.ComponentResource):
         config = scraping.config(
             cluster=args.cluster.name,
             every_s=args.settings.scrape_seconds,
-            retention=retention(args.settings.capacity),
+            retention=server.retention(args.settings.capacity),
             load_balancers=args.cluster.load_balancers,
+            view_url=args.sender.url if args.sender else None,
+            reads_view=args.reads_view,
         )
-        settings = _files("config", {"prometheus.yml": yaml.safe_dump(config, sort_keys=False)}, child)
+        settings = server.files(APP, "config", {"prometheus.yml": yaml.safe_dump(config, sort_keys=False)}, child)
         written = {path.name: path.read_text() for path in sorted(RULES.glob("*.yaml"))}
-        rules = _files("rules", written | bounds.files(model_age_days=args.model_age_days), child)
-        needed = [*_access(child), _network(args.cluster, child)]
+        written |= bounds.files(model_age_days=args.model_age_days)
+        if args.sender:
+            written |= linked.of_senders()
+        rules = server.files(APP, "rules", written, child)
+        needed = [*_access(child), _network(args, child)]
+        if args.sender:
+            needed.append(args.sender.secret(child))
         core.v1.Service(
             APP,
             metadata=pods.metadata(APP, namespace=NAMESPACE),
@@ -105,25 +112,13 @@ class Prometheus(pulumi.ComponentResource):
                 "selector": {"match_labels": pods.selector(APP)},
                 "template": {
                     "metadata": {"labels": pods.selector(APP)},
-                    "spec": _pod(args, {"config": settings.metadata["name"], "rules": rules.metadata["name"]}),
+                    "spec": _pod(args, settings.metadata["name"], rules.metadata["name"]),
                 },
-                "volume_claim_templates": [_claim(args.settings)] if args.persistent else [],
+                "volume_claim_templates": server.claims(args.settings, persistent=args.persistent),
             },
             opts=pulumi.ResourceOptions(parent=self, depends_on=needed),
         )
         self.register_outputs({})
-
-
-def retention(capacity: str) -> str:
-    """How much it keeps of its volume: the last fifth is for what it is about to rewrite."""
-    return f"{int(quantities.parse(capacity) * 4 / 5)}B"
-
-
-def _files(what: str, files: dict[str, str], opts: pulumi.ResourceOptions) -> core.v1.ConfigMap:
-    """Under a name that changes with the content, so that a change starts the pods anew."""
-    name = f"{APP}-{what}"
-    metadata = pods.metadata(APP, name=pods.content_name(name, files), namespace=NAMESPACE)
-    return core.v1.ConfigMap(name, metadata=metadata, data=files, opts=opts)
 
 
 def _access(opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
@@ -137,8 +132,9 @@ def _access(opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
     return [*access.reader(APP, rules, opts), access.reader_of_default(APP, found, opts)]
 
 
-def _network(cluster: Cluster, opts: pulumi.ResourceOptions) -> pulumi.Resource:
-    """Each target at the port where it tells of itself; asked by nobody but its like."""
+def _network(args: PrometheusArgs, opts: pulumi.ResourceOptions) -> pulumi.Resource:
+    """Each target at the port where it tells of itself, and the view; asked by nobody but its like."""
+    cluster = args.cluster
     hosts = policies.network(cluster.node_cidr)
     itself: policies.Ingress = {"from_": [policies.app(APP)], "ports": policies.ports(PROMETHEUS_PORT)}
     dns: policies.Peer = {**policies.namespace("kube-system"), **policies.app("coredns")}
@@ -155,62 +151,28 @@ def _network(cluster: Cluster, opts: pulumi.ResourceOptions) -> pulumi.Resource:
         {"to": [policies.app(KUBE_STATE_METRICS)], "ports": policies.ports(KUBE_STATE_METRICS_PORT)},
         {"to": [policies.app(ALERTMANAGER)], "ports": policies.ports(ALERTMANAGER_PORT)},
         {"to": [policies.app(APP)], "ports": policies.ports(PROMETHEUS_PORT)},
+        *([args.sender.egress] if args.sender else []),
     ]
     return policies.allow(APP, NAMESPACE, ingress=[itself], egress=egress, opts=opts)
 
 
-def _claim(settings: Settings) -> core.v1.PersistentVolumeClaimArgsDict:
-    return {
-        "metadata": {"name": "data"},
-        "spec": {
-            "storage_class_name": STORAGE_CLASS,
-            "access_modes": ["ReadWriteOnce"],
-            "resources": {"requests": {"storage": settings.capacity}},
-        },
-    }
-
-
-def _pod(args: PrometheusArgs, files: dict[str, pulumi.Input[str]]) -> core.v1.PodSpecArgsDict:
-    volumes: list[core.v1.VolumeArgsDict] = [
-        {"name": volume, "config_map": {"name": name}} for volume, name in files.items()
-    ]
-    if not args.persistent:
-        volumes.append(pods.scratch("data", args.settings.capacity))
-    spread = pods.apart(APP, replicas=args.settings.replicas, cluster=args.cluster)
-    return {
-        "service_account_name": APP,
-        "priority_class_name": priorities.MONITORING,
-        "enable_service_links": False,
-        "security_context": pods.unprivileged(),
-        "topology_spread_constraints": spread,
-        # It writes down what it has in memory.
-        "termination_grace_period_seconds": 60,
-        "containers": [_container(args)],
-        "volumes": volumes,
-    }
-
-
-def _container(args: PrometheusArgs) -> core.v1.ContainerArgsDict:
-    mounts: Any = [
-        {"name": "config", "mount_path": CONFIG_PATH, "read_only": True},
-        {"name": "rules", "mount_path": scraping.RULES_PATH, "read_only": True},
-        {"name": "data", "mount_path": DATA_PATH},
-    ]
-    return {
-        "name": APP,
-        "image": pods.image(args.index.artifact(APP)),
-        "args": [
-            f"--config.file={CONFIG_PATH}/prometheus.yml",
-            f"--storage.tsdb.path={DATA_PATH}",
-            f"--web.listen-address=:{PROMETHEUS_PORT}",
-        ],
-        "ports": [{"name": "http", "container_port": PROMETHEUS_PORT}],
-        "resources": pods.amounts(args.settings.resources),
-        "security_context": pods.locked(),
-        "volume_mounts": mounts,
-        # After a loss of power it first reads what it had not yet put in order, which takes its time.
-        "startup_probe": pods.probe("/-/ready", "http", period=5, failures=120),
-        "readiness_probe": pods.probe("/-/ready", "http", period=10, failures=3),
-        "liveness_probe": pods.probe("/-/healthy", "http", period=30, failures=4),
-        "termination_message_policy": "FallbackToLogsOnError",
-    }
+def _pod(args: PrometheusArgs, config: pulumi.Input[str], rules: pulumi.Input[str]) -> core.v1.PodSpecArgsDict:
+    sender = args.sender
+    container = server.container(args.index, args.settings, more=[sender.mount()] if sender else [])
+    if sender:
+        # Read by the configuration, see scraping.REPLICA.
+        container["env"] = [{"name": "POD_NAME", "value_from": {"field_ref": {"field_path": "metadata.name"}}}]
+    # After a loss of power it first reads what it had not yet put in order, which takes its time.
+    container["startup_probe"] = pods.probe("/-/ready", "http", period=5, failures=120)
+    container["readiness_probe"] = pods.probe("/-/ready", "http", period=10, failures=3)
+    container["liveness_probe"] = pods.probe("/-/healthy", "http", period=30, failures=4)
+    return server.pod(
+        APP,
+        container,
+        args.settings,
+        config=config,
+        rules=rules,
+        persistent=args.persistent,
+        spread=pods.apart(APP, replicas=args.settings.replicas, cluster=args.cluster),
+        more=[sender.volume()] if sender else [],
+    )

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address
 from typing import Any, Final
 
 from infra.naming import LOAD_BALANCER_METRICS_PORT, OBJECT_STORE_NAMESPACE, WORKLOADS_NAMESPACE
-from infra.platform.monitoring import names
+from infra.platform.monitoring import names, sending
 
 TOKEN_FILE: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 AUTHORITY_FILE: Final = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
@@ -81,8 +81,37 @@ IMPATIENCE: Final = "4s"
 """How long what is read so often may take: whoever is lost says nothing, and is given up before the next question."""
 
 
-def config(*, cluster: str, every_s: int, retention: str, load_balancers: Mapping[str, IPv4Address]) -> dict[str, Any]:
-    """The whole of prometheus.yml. `cluster` tells alerts of several sites apart."""
+REPLICA: Final = "prometheus_replica"
+"""In the view, which of a site's Prometheus has read a sample; each puts its pod's name for the variable."""
+
+
+def config(
+    *,
+    cluster: str,
+    every_s: int,
+    retention: str,
+    load_balancers: Mapping[str, IPv4Address],
+    view_url: str | None = None,
+    reads_view: bool = False,
+) -> dict[str, Any]:
+    """The whole of prometheus.yml. `cluster` tells alerts, and in the view samples, of several sites apart.
+
+    `view_url`: where the view over both sites takes samples; None where there is none. `reads_view`: if it is here.
+    """
+    found = _of_site(cluster=cluster, every_s=every_s, retention=retention, load_balancers=load_balancers)
+    if view_url:
+        found["global"]["external_labels"][REPLICA] = "${POD_NAME}"
+        # The alerts of replicas stay the same.
+        found["alerting"]["alert_relabel_configs"] = [{"regex": REPLICA, "action": "labeldrop"}]
+        found["remote_write"] = [sending.remote_write(view_url)]
+    if reads_view:
+        found["scrape_configs"].append(_view())
+    return found
+
+
+def _of_site(
+    *, cluster: str, every_s: int, retention: str, load_balancers: Mapping[str, IPv4Address]
+) -> dict[str, Any]:
     return {
         "global": {
             "scrape_interval": f"{every_s}s",
@@ -92,14 +121,7 @@ def config(*, cluster: str, every_s: int, retention: str, load_balancers: Mappin
         },
         "storage": {"tsdb": {"retention": {"size": retention}}},
         "rule_files": [f"{RULES_PATH}/*.yaml"],
-        "alerting": {
-            "alertmanagers": [
-                {
-                    "kubernetes_sd_configs": _PODS,
-                    "relabel_configs": _selected(names.NAMESPACE, names.ALERTMANAGER, "http"),
-                }
-            ]
-        },
+        "alerting": {"alertmanagers": [alertmanagers()]},
         "scrape_configs": [
             *(_app(app) for app in APPS),
             *_hosts(),
@@ -114,6 +136,15 @@ _PODS: Final = [{"role": "pod"}]
 _NODES: Final = [{"role": "node"}]
 _NODE_LABEL: Final = {"source_labels": ["__meta_kubernetes_node_name"], "target_label": "node"}
 _NODE_INSTANCE: Final = {"source_labels": ["__meta_kubernetes_node_name"], "target_label": "instance"}
+
+
+def alertmanagers(*, within: str | None = None) -> dict[str, Any]:
+    """Those of the site, found by who may see the pods of all namespaces, or of the one that is named."""
+    found = [{"role": "pod", "namespaces": {"names": [within]}}] if within else _PODS
+    return {
+        "kubernetes_sd_configs": found,
+        "relabel_configs": _selected(names.NAMESPACE, names.ALERTMANAGER, "http"),
+    }
 
 
 def _selected(namespace: str, app: str, port: str) -> list[dict[str, Any]]:
@@ -205,6 +236,15 @@ def _load_balancers(addresses: Mapping[str, IPv4Address]) -> dict[str, Any]:
             for name, address in addresses.items()
         ],
         "metric_relabel_configs": [_keep(LOAD_BALANCER)],
+    }
+
+
+def _view() -> dict[str, Any]:
+    """The view of both sites, which lets in who sends to it."""
+    return {
+        **_app(App(job="view", namespace=names.NAMESPACE, app=names.VIEW, port="https")),
+        "scheme": "https",
+        "tls_config": sending.tls(),
     }
 
 

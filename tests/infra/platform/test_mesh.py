@@ -320,8 +320,10 @@ def test_what_a_policy_says_besides_stays_as_it_is() -> None:
             }
         return [without(entry) for entry in value] if isinstance(value, list) else value
 
+    # Where the other site is asked or lets ask: inference, the status page, and whoever uses the view over both.
+    others = ("workloads-inference", "status-status", "monitoring-alertmanager", "monitoring-prometheus")
     for one in inside("local", "onprem"):
-        if one.kind == "NetworkPolicy" and one.name not in ("workloads-inference", "status-status"):
+        if one.kind == "NetworkPolicy" and one.name not in others:
             same = [other for other in inside("hybrid", "onprem") if (other.kind, other.name) == (one.kind, one.name)]
             assert [without(other.inputs["spec"]) for other in same] == [one.inputs["spec"]], one.name
 

@@ -14,7 +14,7 @@ from infra import environment, naming
 from infra.naming import INGRESS_POD_PORT, OBJECT_STORE_NAMESPACE, WORKLOADS_NAMESPACE
 from infra.paths import ROOT
 from infra.platform import cluster, object_store, policies
-from infra.platform.monitoring import Monitoring, MonitoringArgs, bounds, names, prometheus, scraping
+from infra.platform.monitoring import Monitoring, MonitoringArgs, bounds, names, prometheus, scraping, server
 from infra.platform.object_store_settings import ADMIN_PORT
 from tests.infra import recording
 from tests.infra.recording import Resource
@@ -326,7 +326,7 @@ def test_it_keeps_what_it_reads_on_a_volume_and_never_more_than_fits(resources: 
     files = recording.the(resources, "ConfigMap", "prometheus-config").inputs["data"]
     kept = yaml.safe_load(files["prometheus.yml"])["storage"]["tsdb"]["retention"]
     assert kept == {"size": f"{2 * 2**30 * 4 // 5}B"}
-    assert prometheus.retention("10Gi") == f"{8 * 2**30}B"
+    assert server.retention("10Gi") == f"{8 * 2**30}B"
 
 
 def test_where_a_site_has_no_volumes_it_is_bounded_all_the_same() -> None:

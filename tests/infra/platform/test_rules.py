@@ -17,11 +17,13 @@ import yaml
 
 from infra.artifacts import Index
 from infra.paths import ROOT
-from infra.platform.monitoring import alertmanager, bounds, kube_state_metrics, prometheus, scraping
+from infra.platform.monitoring import alertmanager, bounds, kube_state_metrics, linked, prometheus, scraping
 from ops.mirror.sync import sync
 
 HERE = Path(__file__).parent
-RULES = sorted(prometheus.RULES.glob("*.yaml"))
+OF_SITE = sorted(prometheus.RULES.glob("*.yaml"))
+LINKED = sorted(linked.RULES.glob("*.yaml"))
+RULES = sorted([*OF_SITE, *LINKED], key=lambda path: path.name)
 TESTS = sorted((HERE / "rules").glob("*.yaml"))
 RUNBOOKS = ROOT / "docs" / "runbooks"
 
@@ -32,43 +34,57 @@ def rules() -> Iterator[dict[str, Any]]:
             yield from group["rules"]
 
 
-ALERTS = {rule["alert"]: rule for rule in rules() if "alert" in rule}
+def alerts() -> Iterator[tuple[str, dict[str, Any]]]:
+    """(file, rule) of every alert. A site and the view may tell the same thing, each by what it sees."""
+    for path in RULES:
+        for group in yaml.safe_load(path.read_text())["groups"]:
+            yield from ((path.name, rule) for rule in group["rules"] if "alert" in rule)
 
 
-def tried() -> Iterator[tuple[str, bool]]:
-    """(alert, whether it is to fire) of every test."""
+ALERTS = {rule["alert"] for _, rule in alerts()}
+
+
+def tried() -> Iterator[tuple[str, str, bool]]:
+    """(file, alert, whether it is to fire) of every test."""
     for path in TESTS:
         for test in yaml.safe_load(path.read_text())["tests"]:
             for one in test["alert_rule_test"]:
-                yield one["alertname"], bool(one.get("exp_alerts"))
+                yield path.name, one["alertname"], bool(one.get("exp_alerts"))
 
 
 def test_every_alert_is_tested_to_fire_and_not_to() -> None:
-    assert {name for name, fires in tried() if fires} == ALERTS.keys()
-    assert {name for name, fires in tried() if not fires} == ALERTS.keys()
+    written = {(file, rule["alert"]) for file, rule in alerts()}
+    assert {(file, name) for file, name, fires in tried() if fires} == written
+    assert {(file, name) for file, name, fires in tried() if not fires} == written
 
 
 def test_every_file_of_rules_has_its_file_of_tests() -> None:
     assert [path.name for path in TESTS] == [path.name for path in RULES]
 
 
-@pytest.mark.parametrize("name", ALERTS)
-def test_an_alert_says_how_bad_it_is_what_it_is_and_what_to_do(name: str) -> None:
-    alert = ALERTS[name]
+@pytest.mark.parametrize("alert", [pytest.param(rule, id=f"{file}:{rule['alert']}") for file, rule in alerts()])
+def test_an_alert_says_how_bad_it_is_what_it_is_and_what_to_do(alert: dict[str, Any]) -> None:
+    name = alert["alert"]
     assert alert["labels"]["severity"] in ("critical", "warning")
     assert alert["annotations"].keys() == {"summary", "runbook_url"}
     assert alert["annotations"]["runbook_url"] == f"docs/runbooks/{name}.md"
 
 
 def test_every_alert_has_its_runbook_and_no_runbook_is_of_nothing() -> None:
-    assert {path.stem for path in RUNBOOKS.glob("*.md")} == ALERTS.keys()
+    assert {path.stem for path in RUNBOOKS.glob("*.md")} == ALERTS
 
 
-@pytest.mark.parametrize("name", ALERTS)
+@pytest.mark.parametrize("name", sorted(ALERTS))
 def test_a_runbook_says_what_it_means_how_to_check_and_how_to_cure(name: str) -> None:
     text = (RUNBOOKS / f"{name}.md").read_text()
     assert text.startswith(f"# {name}\n")
     assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["Meaning", "Check", "Cure"]
+
+
+def test_the_views_tests_know_the_sites_as_the_program_writes_them() -> None:
+    assert yaml.safe_load((HERE / "rules" / "sites" / linked.SITES_FILE).read_text()) == yaml.safe_load(
+        linked.of_view(far_site="cloud")[linked.SITES_FILE]
+    )
 
 
 def test_what_is_muted_and_by_what_are_alerts() -> None:
@@ -143,6 +159,8 @@ def test_prometheus_takes_the_configuration_and_every_rule(promtool: Path, tmp_p
         every_s=30,
         retention="1717986918B",
         load_balancers={"onprem-1": IPv4Address("10.90.0.11")},
+        view_url="https://10.96.0.9:9443/api/v1/write",
+        reads_view=True,
     )
     config["rule_files"] = [str(prometheus.RULES / "*.yaml")]
     path = tmp_path / "prometheus.yml"
@@ -151,10 +169,10 @@ def test_prometheus_takes_the_configuration_and_every_rule(promtool: Path, tmp_p
     check = [promtool, "check", "config", "--syntax-only", "--lint=all", "--lint-fatal", path]
     done = subprocess.run(check, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    made = bounds.files(model_age_days=30)
+    made = bounds.files(model_age_days=30) | linked.of_view(far_site="cloud")
     for name, text in made.items():
         (tmp_path / name).write_text(text)
-    every = [*RULES, *(tmp_path / name for name in made)]
+    every = [*OF_SITE, linked.RULES / "sending.yaml", *(tmp_path / name for name in made)]
     check = [promtool, "check", "rules", "--lint=all", "--lint-fatal", *every]
     done = subprocess.run(check, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,204 @@
+"""The view over both sites: a Prometheus on-prem that reads nothing, and takes what the sites' own ones send.
+
+It is not the site's own Prometheus. Rules there speak of one site, and another site's series of the same names would
+falsify them; and everybody who opens the view's port must prove who they are, while kubelets, targets and people go on
+using the site's own as they do. Its only port takes clients whose certificates it knows and no others, to write as to
+read.
+
+There is one replica: while it is away both sites keep what they have for it. Replicas of a site's Prometheus each send
+all they read, told apart by the label `prometheus_replica`; nothing is dropped of it, and rules take them for one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pulumi
+import yaml
+from pulumi_kubernetes import apps, core
+
+from infra import naming
+from infra.artifacts import Index
+from infra.environment import Monitoring as Settings
+from infra.platform import pods, policies
+from infra.platform.cluster import VIEW_OFFSET, Cluster
+from infra.platform.monitoring import access, linked, scraping, server
+from infra.platform.monitoring.names import (
+    ALERTMANAGER,
+    ALERTMANAGER_PORT,
+    NAMESPACE,
+    PROMETHEUS,
+    VIEW,
+    VIEW_NAME,
+    VIEW_PORT,
+)
+from infra.platform.monitoring.sending import ClientKey
+from infra.platform.published import publish
+from infra.resources import Certificate
+
+APP: Final = VIEW
+SECRET: Final = f"{APP}-tls"
+TLS_PATH: Final = "/etc/prometheus-tls"
+
+LATE: Final = "3h"
+"""How much older than the newest a sample may be: longer than senders keep what they could not send."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewArgs:
+    """The cluster that it runs on, and the name of the one at the other end of the link; see PrometheusArgs."""
+
+    cluster: Cluster
+    far_site: str
+    settings: Settings
+    persistent: bool
+    index: Index
+
+
+class View(pulumi.ComponentResource):
+    """`near` proves the Prometheus of its own site to it, `far` that of the other."""
+
+    near: ClientKey
+    far: ClientKey
+
+    def __init__(self, name: str, args: ViewArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("isthmus:platform:View", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        own = Certificate(APP, names=[VIEW_NAME], opts=child)
+        near, far = (
+            Certificate(f"{APP}-{who}", names=[f"{PROMETHEUS}.{who}"], client=True, opts=child)
+            for who in ("near", "far")
+        )
+        self.near, self.far = (
+            ClientKey(certificate=one.certificate, private_key=one.private_key, authority=own.certificate)
+            for one in (near, far)
+        )
+        needed: list[pulumi.Resource] = [
+            core.v1.Secret(
+                SECRET,
+                metadata=pods.metadata(APP, name=SECRET, namespace=NAMESPACE),
+                string_data={
+                    "tls.crt": own.certificate,
+                    "tls.key": own.private_key,
+                    # Each signed itself: those whom it knows are all whom it trusts.
+                    "clients.crt": pulumi.Output.concat(near.certificate, "\n", far.certificate),
+                },
+                opts=child,
+            ),
+            *access.reader_of_own(APP, [access.watching("", "pods")], child),
+            self._reachable(args.cluster, child),
+        ]
+        written = {
+            "prometheus.yml": yaml.safe_dump(config(args), sort_keys=False),
+            "web.yml": yaml.safe_dump(web_config(), sort_keys=False),
+        }
+        settings = server.files(APP, "config", written, child)
+        rules = server.files(APP, "rules", linked.of_view(far_site=args.far_site), child)
+        apps.v1.StatefulSet(
+            APP,
+            metadata=pods.metadata(APP, namespace=NAMESPACE),
+            spec={
+                "service_name": APP,
+                "replicas": 1,
+                "selector": {"match_labels": pods.selector(APP)},
+                "template": {
+                    "metadata": {"labels": pods.selector(APP)},
+                    "spec": _pod(args, settings.metadata["name"], rules.metadata["name"]),
+                },
+                "volume_claim_templates": server.claims(args.settings, persistent=args.persistent),
+            },
+            opts=pulumi.ResourceOptions(parent=self, depends_on=needed),
+        )
+        self.register_outputs({})
+
+    def _reachable(self, cluster: Cluster, opts: pulumi.ResourceOptions) -> pulumi.Resource:
+        """By its own site's Prometheus at a fixed address, and through the ingress address from the other."""
+        core.v1.Service(
+            APP,
+            metadata=pods.metadata(APP, namespace=NAMESPACE),
+            spec={
+                "cluster_ip": str(cluster.service_address(VIEW_OFFSET)),
+                "selector": pods.selector(APP),
+                "ports": [{"name": "https", "port": VIEW_PORT}],
+            },
+            opts=opts,
+        )
+        publish(APP, NAMESPACE, VIEW_PORT, naming.VIEW, port_name="https", cluster=cluster, opts=opts)
+        hosts = policies.network(cluster.node_cidr)
+        return policies.allow(
+            APP,
+            NAMESPACE,
+            ingress=[{"from_": [policies.app(PROMETHEUS)], "ports": policies.ports(VIEW_PORT)}],
+            egress=[
+                {"to": [hosts], "ports": policies.ports(cluster.api_server_port)},
+                {"to": [policies.app(ALERTMANAGER)], "ports": policies.ports(ALERTMANAGER_PORT)},
+            ],
+            opts=opts,
+        )
+
+
+def config(args: ViewArgs) -> dict[str, Any]:
+    """The whole of prometheus.yml. Alerts that are of no site by themselves are told as of the view's own."""
+    return {
+        "global": {
+            "evaluation_interval": f"{args.settings.scrape_seconds}s",
+            "external_labels": {"cluster": args.cluster.name},
+        },
+        "storage": {
+            "tsdb": {
+                "retention": {"size": server.retention(args.settings.capacity)},
+                # One site's samples come in order; those of both do not, when a site has to catch up.
+                "out_of_order_time_window": LATE,
+            }
+        },
+        "rule_files": [f"{scraping.RULES_PATH}/*.yaml"],
+        "alerting": {"alertmanagers": [scraping.alertmanagers(within=NAMESPACE)]},
+    }
+
+
+def web_config() -> dict[str, Any]:
+    """Who may open its port; the files are read again for each connection."""
+    return {
+        "tls_server_config": {
+            "cert_file": f"{TLS_PATH}/tls.crt",
+            "key_file": f"{TLS_PATH}/tls.key",
+            "client_auth_type": "RequireAndVerifyClientCert",
+            "client_ca_file": f"{TLS_PATH}/clients.crt",
+            "min_version": "TLS13",
+        }
+    }
+
+
+def _pod(args: ViewArgs, config: pulumi.Input[str], rules: pulumi.Input[str]) -> core.v1.PodSpecArgsDict:
+    container = server.container(
+        args.index,
+        args.settings,
+        args=["--web.enable-remote-write-receiver", f"--web.config.file={server.CONFIG_PATH}/web.yml"],
+        port=VIEW_PORT,
+        port_name="https",
+        more=[{"name": "tls", "mount_path": TLS_PATH, "read_only": True}],
+    )
+    # The kubelet has no certificate that it would take: whether the port is open is all that it can ask, and each time
+    # the log has a line of a handshake that was not made. A view that is not ready yet refuses what is sent for later.
+    container["readiness_probe"] = _open(period=30, failures=2)
+    container["liveness_probe"] = _open(period=60, failures=3)
+    return server.pod(
+        APP,
+        container,
+        args.settings,
+        config=config,
+        rules=rules,
+        persistent=args.persistent,
+        spread=[],
+        more=[pods.mounted_secret("tls", SECRET, "tls.crt", "tls.key", "clients.crt")],
+    )
+
+
+def _open(*, period: int, failures: int) -> core.v1.ProbeArgsDict:
+    return {
+        "tcp_socket": {"port": "https"},
+        "period_seconds": period,
+        "timeout_seconds": 3,
+        "failure_threshold": failures,
+    }
