@@ -32,7 +32,11 @@ HOST_PORTS = {
 }
 """Ports that a host uses itself, so that no load balancer on it can have them."""
 
-FOR_THE_OTHER_SITE = {naming.OBJECT_STORE.port: "the object store", naming.VIEW.port: "the view over both sites"}
+FOR_THE_OTHER_SITE = {
+    naming.OBJECT_STORE.port: "the object store",
+    naming.VIEW.port: "the view over both sites",
+    naming.MESH.port: "the mesh of the two sites",
+}
 """Ports of the ingress address that the other site uses, where there is one."""
 
 NODE_PORTS = range(30000, 32768)

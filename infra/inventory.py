@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any, get_args
 
 from infra import addressing, naming
@@ -60,10 +60,12 @@ def variables(
     tcp_services: Sequence[naming.TcpService] = (),
     *,
     linked: bool = False,
+    peer: IPv4Network | None = None,
 ) -> dict[str, Any]:
     """The play variables of the site of that name; ansible/site.yml hands each to the role that it belongs to.
 
     `tcp_services`: what the ingress address serves beside the workloads; `linked`: whether tunnels follow the API's.
+    `peer`: where the other site's hosts are, if there is one.
     """
     network = site.network
     mirror = addressing.mirror_url(network)
@@ -82,6 +84,7 @@ def variables(
         "dns_address": str(addressing.dns(network.service_cidr)),
         "tcp_services": [dataclasses.asdict(service) for service in tcp_services],
         "linked": linked,
+        "peer_cidr": str(peer or ""),
         "admin_cidrs": [str(cidr) for cidr in network.admin_cidrs],
         "node_cidr": str(network.cidr),
         "pod_cidr": str(network.pod_cidr),

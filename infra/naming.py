@@ -60,6 +60,13 @@ class TcpService:
 OBJECT_STORE: Final = TcpService(name="object-store", port=3900, node_port=30390)
 """The on-prem object store, for the site at the other end of the link."""
 
+MESH: Final = TcpService(name="mesh", port=12379, node_port=32379)
+"""Where a site tells the agents of the other one of its pods and Services. Not at etcd's own port, which control planes
+have, nor at the NodePort: Cilium lets nobody listen there."""
+
+MESH_IMAGE: Final = "clustermesh-apiserver"
+"""The image of what tells them, with its etcd."""
+
 
 VIEW: Final = TcpService(name="view", port=9443, node_port=30943)
 """The view over both sites, for what the site at the other end of the link has measured."""

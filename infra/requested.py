@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from infra.accelerators import IMAGES
 from infra.environment import Environment
-from infra.naming import LAB_STORAGE, MONITORING, SNAPSHOTS, STATUS
+from infra.naming import LAB_STORAGE, MESH_IMAGE, MONITORING, SNAPSHOTS, STATUS
 
 
 def artifacts(environment: Environment) -> list[str]:
@@ -17,4 +17,6 @@ def artifacts(environment: Environment) -> list[str]:
         wanted |= {*MONITORING}
     if platform.status:
         wanted.add(STATUS)
+    if environment.cloud:
+        wanted.add(MESH_IMAGE)
     return sorted(wanted)

@@ -162,8 +162,27 @@ class RandomSecret(pulumi.CustomResource):
         super().__init__("isthmus:secret:RandomSecret", resource_name, {**inputs, "value": None}, opts)
 
 
+class Authority(pulumi.CustomResource):
+    """Signs certificates; made anew a year before it ends, and then they are too."""
+
+    certificate: pulumi.Output[str]
+    private_key: pulumi.Output[str]
+
+    def __init__(
+        self,
+        resource_name: str,
+        *,
+        name: pulumi.Input[str],
+        days: pulumi.Input[int] = 3650,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """`name` is its subject. `certificate` and `private_key` (secret) are PEM."""
+        outputs = {"certificate": None, "private_key": None, "not_after": None}
+        super().__init__("isthmus:secret:Authority", resource_name, {"name": name, "days": days, **outputs}, opts)
+
+
 class Certificate(pulumi.CustomResource):
-    """A server's or a client's key and the certificate that it signed itself; made anew a year before it ends."""
+    """A key and its certificate, signed by an authority or else by itself; made anew a year before it ends."""
 
     certificate: pulumi.Output[str]
     private_key: pulumi.Output[str]
@@ -173,15 +192,22 @@ class Certificate(pulumi.CustomResource):
         resource_name: str,
         *,
         names: pulumi.Input[Sequence[str]],
+        addresses: pulumi.Input[Sequence[str]] | None = None,
+        authority: Authority | None = None,
         days: pulumi.Input[int] = 3650,
         client: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """`names`: the holder's DNS names. `certificate` and `private_key` (secret) are PEM.
+        """`names`: DNS names, the first also the subject; `addresses`: IP addresses of the holder.
 
-        `client`: whether it proves a client to its servers, and not a server to its clients.
+        `certificate` and `private_key` (secret) are PEM. One that signed itself proves a server to its clients, or
+        with `client` a client to its servers; one of an authority both.
         """
         inputs: dict[str, Any] = {"names": names, "days": days}
+        if addresses:
+            inputs["addresses"] = addresses
+        if authority:
+            inputs["authority"] = {"certificate": authority.certificate, "private_key": authority.private_key}
         # Not among the inputs of a server's: those that were made before there was another purpose stay as they are.
         if client:
             inputs["purpose"] = "client"

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any, Final
+from typing import Final
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from infra import addressing, naming, nodes
+from infra import addressing, meshes, naming, nodes
 from infra.artifacts import Index
 from infra.cloud import lab_site
 from infra.environment import Cloud, Environment
 from infra.environment import Cluster as Identity
 from infra.naming import TcpService
 from infra.onprem import Site, SiteArgs
-from infra.platform import Platform, PlatformArgs, Provided, Shown, cluster, policies
+from infra.platform import Platform, PlatformArgs, Provided, Shown, cluster, mesh, policies, published
 from infra.platform.credentials import Keys
 from infra.platform.csi import classes
 from infra.platform.monitoring import ClientKey, Sender, from_outside
+from infra.resources import Authority
 from infra.workloads import Copies, Workloads, WorkloadsArgs, model_store
 from infra.workloads.model_store import ModelStore
 
@@ -32,10 +33,15 @@ AlertSecrets = Mapping[str, pulumi.Output[str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Onprem:
-    """What the cloud half needs of the on-prem site: its hosts, the keys of its object store, and that of its view."""
+    """What the cloud half needs of the on-prem site: its hosts, its cluster, and the keys of its object store and view.
+
+    `authority` signs both sites' certificates of the mesh; None where the site stands alone.
+    """
 
     site: Site
     keys: Keys
+    platform: Platform
+    authority: Authority | None
     view_key: ClientKey | None
 
 
@@ -50,15 +56,21 @@ def onprem(env: Environment, index: Index, alert_secrets: AlertSecrets) -> Onpre
             index=index,
             tcp_services=[*_for_the_other_site(env), *_page(env)],
             linked=bool(env.cloud),
+            peer=env.cloud.network.cidr if env.cloud else None,
             nvidia_hosts=nodes.nvidia_hosts(env),
         ),
     )
-    inside = _inside("onprem", site.kubeconfig, env.onprem.cluster, gone_with=site.cluster.playbook)
+    joined = meshes.onprem(env)
+    part = pulumi.ResourceOptions(parent=site)
+    authority = Authority("mesh", name=meshes.AUTHORITY, opts=part) if joined else None
+    inside = _inside(
+        "onprem", site.kubeconfig, env.onprem.cluster, gone_with=site.cluster.playbook, meshed=bool(joined)
+    )
     in_lab = lab_site.site(env.cloud) if env.cloud and env.cloud.provisioner == "lab" else None
     platform = Platform(
         "platform",
         PlatformArgs(
-            cluster=cluster.of_hosts(env.onprem, linked=bool(env.cloud)),
+            cluster=cluster.of_hosts(env.onprem, linked=bool(env.cloud), mesh=joined),
             kubernetes_version=env.kubernetes.version,
             storage=env.platform.storage,
             object_store=env.platform.object_store,
@@ -70,6 +82,7 @@ def onprem(env: Environment, index: Index, alert_secrets: AlertSecrets) -> Onpre
             status=_shown(env, in_lab.network.ingress_address if in_lab else None),
             alert_secrets=alert_secrets,
             model_age_days=env.workloads.inference.max_model_age_days,
+            mesh_authority=authority,
             far_site=env.cloud.cluster.name if env.cloud else None,
         ),
         inside,
@@ -90,7 +103,7 @@ def onprem(env: Environment, index: Index, alert_secrets: AlertSecrets) -> Onpre
     pulumi.export("api_endpoint", addressing.api_url(env.onprem.network))
     pulumi.export("ingress_url", addressing.ingress_url(env.onprem.network))
     pulumi.export("kubeconfig", site.kubeconfig)
-    return Onprem(site=site, keys=keys, view_key=platform.far_key)
+    return Onprem(site=site, keys=keys, platform=platform, authority=authority, view_key=platform.far_key)
 
 
 def cloud(env: Environment, index: Index, other: Onprem, alert_secrets: AlertSecrets) -> None:
@@ -113,7 +126,15 @@ def _at_amazon(env: Environment, settings: Cloud, index: Index, other: Onprem, a
     link = SiteLink("link", SiteLinkArgs(environment=env, site=other.site, tunnels=half.link.tunnels))
     # Nodes become ready, and their groups with them, only when Cilium runs on them: beside them, not after them.
     needed = [*half.open, *([] if settings.public_access_cidrs else [link.playbook])]
-    inside = _inside("cloud", half.kubeconfig, settings.cluster, gone_with=half.cluster, parent=half, depends_on=needed)
+    inside = _inside(
+        "cloud",
+        half.kubeconfig,
+        settings.cluster,
+        gone_with=half.cluster,
+        meshed=True,
+        parent=half,
+        depends_on=needed,
+    )
     # After the add-ons that make the volumes.
     made = classes.create(
         classes.of_eks(half.data_key, half.file_system.id if half.file_system else None),
@@ -131,7 +152,12 @@ def _at_amazon(env: Environment, settings: Cloud, index: Index, other: Onprem, a
     platform = Platform(
         "platform",
         PlatformArgs(
-            cluster=cluster.of_eks(settings, env.onprem.network.cidr, half.cluster.endpoint.apply(_host)),
+            cluster=cluster.of_eks(
+                settings,
+                env.onprem.network.cidr,
+                half.cluster.endpoint.apply(_host),
+                mesh=meshes.cloud(env.onprem, settings),
+            ),
             kubernetes_version=f"v{settings.kubernetes_version}.0",
             # EBS' and EFS' own drivers are among the add-ons.
             storage=None,
@@ -143,6 +169,7 @@ def _at_amazon(env: Environment, settings: Cloud, index: Index, other: Onprem, a
             status=_shown(env, env.onprem.network.ingress_address),
             alert_secrets=alert_secrets,
             model_age_days=env.workloads.inference.max_model_age_days,
+            mesh_authority=other.authority,
             sender=_sender(env, other),
         ),
         _after(inside, *(copied[name] for name in names[0])),
@@ -155,8 +182,10 @@ def _at_amazon(env: Environment, settings: Cloud, index: Index, other: Onprem, a
         other=other,
         opts=_after(inside, *half.identities, *(copied[name] for name in names[1])),
     )
+    assert platform.entrance is not None
+    _join(env, other, platform, host=published.host(platform.entrance.service), port=mesh.PORT)
     pulumi.export("cloud_api_endpoint", half.cluster.endpoint)
-    pulumi.export("cloud_ingress_url", workloads.inference.service.status.apply(_balancer))
+    pulumi.export("cloud_ingress_url", published.host(workloads.inference.service).apply(_url))
     pulumi.export("cloud_kubeconfig", half.kubeconfig)
 
 
@@ -167,7 +196,7 @@ def _in_lab(env: Environment, settings: Cloud, index: Index, other: Onprem, aler
     from infra.cloud.lab import Lab, LabArgs
     from infra.link import Far, LabEnd, LabEndArgs, SiteLink, SiteLinkArgs
 
-    lab = Lab("cloud-lab", LabArgs(environment=env, index=index, tcp_services=_page(env)))
+    lab = Lab("cloud-lab", LabArgs(environment=env, index=index, tcp_services=[naming.MESH, *_page(env)]))
     half = Half("cloud", CloudArgs(environment=env, endpoint=lab.endpoint, kubeconfig=lab.site.kubeconfig))
     assert lab.site.network is not None
     end = LabEnd("link-end", LabEndArgs(environment=env.name, cloud=settings, network=lab.site.network, index=index))
@@ -178,11 +207,11 @@ def _in_lab(env: Environment, settings: Cloud, index: Index, other: Onprem, aler
     hosts = lab_site.site(settings)
     # Inside the component of the cloud half, which tells these resources from the on-prem ones of the same names.
     gone_with = lab.site.cluster.playbook
-    inside = _inside("cloud", lab.site.kubeconfig, hosts.cluster, gone_with=gone_with, parent=half)
+    inside = _inside("cloud", lab.site.kubeconfig, hosts.cluster, gone_with=gone_with, meshed=True, parent=half)
     platform = Platform(
         "platform",
         PlatformArgs(
-            cluster=cluster.of_hosts(hosts),
+            cluster=cluster.of_hosts(hosts, mesh=meshes.cloud(env.onprem, settings)),
             kubernetes_version=env.kubernetes.version,
             # Where Amazon has its disks, a lab has the driver that comes with it.
             storage=env.platform.storage,
@@ -193,10 +222,12 @@ def _in_lab(env: Environment, settings: Cloud, index: Index, other: Onprem, aler
             status=_shown(env, env.onprem.network.ingress_address),
             alert_secrets=alert_secrets,
             model_age_days=env.workloads.inference.max_model_age_days,
+            mesh_authority=other.authority,
             sender=_sender(env, other),
         ),
         inside,
     )
+    _join(env, other, platform, host=str(hosts.network.ingress_address), port=naming.MESH.port)
     api = policies.network(IPv4Network(lab_site.aws_api(settings)))
     own = ModelStore(
         endpoint=lab.endpoint,
@@ -209,6 +240,18 @@ def _in_lab(env: Environment, settings: Cloud, index: Index, other: Onprem, aler
     pulumi.export("cloud_api_endpoint", addressing.api_url(hosts.network))
     pulumi.export("cloud_ingress_url", addressing.ingress_url(hosts.network))
     pulumi.export("cloud_kubeconfig", half.kubeconfig)
+
+
+def _join(env: Environment, onprem: Onprem, cloud: Platform, *, host: pulumi.Input[str], port: int) -> None:
+    """Tells each site's agents where to ask the other; `host` and `port` are the cloud half's entrance.
+
+    Last of all, and waited for by nothing: each site is whole without the other.
+    """
+    assert onprem.authority is not None
+    there = str(env.onprem.network.ingress_address)
+    for platform, at, its_port in ((onprem.platform, host, port), (cloud, there, naming.MESH.port)):
+        child = pulumi.ResourceOptions(parent=platform)
+        mesh.introduce(platform.cluster, host=at, port=its_port, authority=onprem.authority, opts=child)
 
 
 def _workloads(
@@ -247,17 +290,15 @@ def _host(url: str) -> str:
     return url.removeprefix("https://")
 
 
-def _balancer(status: Any) -> str:
-    """The URL of the load balancer that Amazon has made for a Service; empty where it has made none."""
-    found = status.load_balancer.ingress if status and status.load_balancer else None
-    return f"http://{found[0].hostname}" if found else ""
+def _url(host: str) -> str:
+    return f"http://{host}" if host else ""
 
 
 def _for_the_other_site(env: Environment) -> list[TcpService]:
     """What the on-prem site's ingress address serves for the cloud half."""
     if env.cloud is None:
         return []
-    return [naming.OBJECT_STORE, *([naming.VIEW] if env.platform.monitoring else [])]
+    return [naming.OBJECT_STORE, naming.MESH, *([naming.VIEW] if env.platform.monitoring else [])]
 
 
 def _sender(env: Environment, other: Onprem) -> Sender | None:
@@ -282,12 +323,14 @@ def _inside(
     identity: Identity,
     *,
     gone_with: pulumi.Resource,
+    meshed: bool,
     parent: pulumi.Resource | None = None,
     depends_on: Sequence[pulumi.Resource] = (),
 ) -> pulumi.ResourceOptions:
     """Options of what is in a site's cluster. Nothing there is deleted one by one when the cluster itself is.
 
-    `depends_on`: what has to be done before the cluster's API can be used.
+    `meshed`: whether policies have to say which cluster's pods they mean. `depends_on`: what has to be done before the
+    cluster's API can be used.
     """
     provider = kubernetes.Provider(
         name,
@@ -298,4 +341,9 @@ def _inside(
         upsert_existing_objects=True,
         opts=pulumi.ResourceOptions(parent=parent, deleted_with=gone_with, depends_on=list(depends_on)),
     )
-    return pulumi.ResourceOptions(parent=parent, providers=[provider], deleted_with=gone_with)
+    return pulumi.ResourceOptions(
+        parent=parent,
+        providers=[provider],
+        deleted_with=gone_with,
+        transformations=[policies.of_cluster(identity.name)] if meshed else None,
+    )

@@ -16,11 +16,11 @@ from infra import nodes
 from infra.accelerators import IMAGES
 from infra.artifacts import Artifact, Index
 from infra.environment import Cloud, Environment
-from infra.naming import MONITORING, STATUS
+from infra.naming import MESH_IMAGE, MONITORING, STATUS
 from infra.paths import CACHE
 from infra.resources import Image
 
-NETWORK: Final = ("cilium", "cilium-operator")
+NETWORK: Final = ("cilium", "cilium-operator", MESH_IMAGE)
 
 PLATFORM: Final = (*NETWORK, IMAGES["nvidia"], *MONITORING, STATUS)
 """Those that have a repository whatever the file asks for: what is asked for no longer may still run."""

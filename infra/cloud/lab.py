@@ -44,6 +44,7 @@ class Lab(pulumi.ComponentResource):
                 kubernetes_version=environment.kubernetes.version,
                 index=args.index,
                 tcp_services=args.tcp_services,
+                peer=environment.onprem.network.cidr,
             ),
             child,
         )

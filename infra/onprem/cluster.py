@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 
 import pulumi
 
@@ -33,6 +34,7 @@ class ClusterArgs:
     index: Index
     tcp_services: Sequence[TcpService]
     linked: bool
+    peer: IPv4Network | None
     nvidia_hosts: Sequence[str]
     host_keys: Mapping[str, pulumi.Input[str]]
     private_key: str
@@ -54,7 +56,13 @@ class Cluster(pulumi.ComponentResource):
             folder=str(FOLDER),
             inventory=inventory.inventory(site, args.host_keys, args.nvidia_hosts),
             variables=inventory.variables(
-                name, site, args.kubernetes_version, args.index, args.tcp_services, linked=args.linked
+                name,
+                site,
+                args.kubernetes_version,
+                args.index,
+                args.tcp_services,
+                linked=args.linked,
+                peer=args.peer,
             ),
             roles_digest=roles_digest(FOLDER, PLAYBOOK),
             outputs=["kubeconfig"],

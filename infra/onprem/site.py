@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 
 import pulumi
 
@@ -27,6 +28,8 @@ class SiteArgs:
     tcp_services: Sequence[TcpService] = ()
     linked: bool = False
     """Whether the hosts end tunnels, which follow the API's floating address."""
+    peer: IPv4Network | None = None
+    """Where the other site's hosts are, whose pods' traffic comes through the link."""
     nvidia_hosts: Sequence[str] = ()
     """Names of the hosts that get NVIDIA's driver and container toolkit."""
 
@@ -72,6 +75,7 @@ class Site(pulumi.ComponentResource):
                 index=args.index,
                 tcp_services=args.tcp_services,
                 linked=args.linked,
+                peer=args.peer,
                 nvidia_hosts=args.nvidia_hosts,
                 host_keys=host_keys,
                 private_key=str(settings.private_key(environment)),

@@ -15,7 +15,7 @@ from infra.environment import Monitoring as MonitoringSettings
 from infra.environment import ObjectStore as Settings
 from infra.environment import Storage
 from infra.nodes import Offer
-from infra.platform import namespaces, policies
+from infra.platform import mesh, namespaces, policies
 from infra.platform.cilium import Cilium
 from infra.platform.cluster import Cluster
 from infra.platform.coredns import CoreDns
@@ -26,6 +26,7 @@ from infra.platform.monitoring import READER, ClientKey, Monitoring, MonitoringA
 from infra.platform.object_store import ObjectStore, ObjectStoreArgs
 from infra.platform.priorities import Priorities
 from infra.platform.status import VIEWER, Shown, Status
+from infra.resources import Authority
 
 __all__ = ["Platform", "PlatformArgs", "Provided", "Shown"]
 
@@ -63,6 +64,8 @@ class PlatformArgs:
     """The secrets of those who are told of alerts, by their names."""
     model_age_days: int | None = None
     """How old a served model may be before monitoring tells; None where nobody minds."""
+    mesh_authority: Authority | None = None
+    """Of both sites' certificates, where the cluster is in a mesh."""
     far_site: str | None = None
     """On the site with the view over both, the name of the other's cluster."""
     sender: Sender | None = None
@@ -73,6 +76,7 @@ class Platform(pulumi.ComponentResource):
     """`ready` is done once pods can be started, named, and store objects in `object_store` if there is one.
 
     `metrics_readers` are the pods that may read the metrics of others, `viewers` those that may ask what is served.
+    `entrance` is where the other site's agents ask, in a cluster of a mesh.
     `far_key` is what proves the other site's Prometheus to the view, where that is here.
     """
 
@@ -81,6 +85,7 @@ class Platform(pulumi.ComponentResource):
     object_store: ObjectStore | None
     metrics_readers: tuple[policies.Peer, ...]
     viewers: tuple[policies.Peer, ...]
+    entrance: mesh.Entrance | None
     far_key: ClientKey | None
     ready: list[pulumi.Resource]
 
@@ -88,11 +93,19 @@ class Platform(pulumi.ComponentResource):
         super().__init__("isthmus:platform:Platform", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         self.cluster, self.accelerators = args.cluster, args.accelerators
+        self.entrance, certificates = None, None
+        if self.cluster.mesh:
+            assert args.mesh_authority is not None
+            certificates = mesh.Certificates(
+                "mesh-certificates", cluster=self.cluster, authority=args.mesh_authority, opts=child
+            )
+            self.entrance = mesh.Entrance("mesh-entrance", cluster=self.cluster, opts=child)
         cilium = Cilium(
             "cilium",
             cluster=self.cluster,
             index=args.index,
             kubernetes_version=args.kubernetes_version,
+            certificates=certificates,
             opts=child,
         )
         # No pod gets an address before the network runs.

@@ -17,18 +17,27 @@ AGENT_CAPABILITIES: Final = (
 EKS_CAPABILITIES: Final = ("SYS_MODULE", "SYS_RESOURCE")
 """The two, on nodes of Amazon's: their kernel has as modules what others have built in, and they are whole machines."""
 
+LINK_MTU: Final = 1400
+"""Largest packet that passes the link, bytes; as role site_link has it."""
+
 OPERATOR_ELECTION: Final = {"lease-duration": "60s", "renew-deadline": "45s", "retry-period": "15s"}
 """The operator is not in the path of any packet: a minute without one harms nothing, asking rarely costs nothing."""
 
 
-def values(cluster: Cluster, api_host: str, *, agent_image: str, operator_image: str) -> dict[str, Any]:
-    """The chart's values for a cluster, whose API agents reach at `api_host`."""
+def values(
+    cluster: Cluster, api_host: str, *, agent_image: str, operator_image: str, mesh: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """The chart's values for a cluster, whose API agents reach at `api_host`. `mesh`: what mesh_values says."""
     return {
         "cluster": {"name": cluster.name, "id": cluster.id},
         # Agents start before Services work, so they reach the API by an address that is none of those.
         "k8sServiceHost": api_host,
         "k8sServicePort": cluster.api_port,
         **_datapath(cluster.cgroup_root),
+        # With the default, True, 1.19 lets in every pod of the policy's own namespace beside an ipBlock of senders.
+        # Where clusters are meshed, a policy must then name the cluster that it means (policies.of_cluster).
+        "clustermesh": {"policyDefaultLocalCluster": False, **(mesh or {})},
+        **(_through_the_link() if cluster.mesh else {}),
         "ipam": _ipam(cluster),
         **(_beside_tunnels() if cluster.linked else {}),
         # Amazon's own balancers are what Services of that type get.
@@ -69,9 +78,6 @@ def _datapath(cgroup_root: str) -> dict[str, Any]:
         "sysctlfix": {"enabled": False},
         # Lets a policy's ipBlock mean nodes too: the ingress' load balancers run on them.
         "policyCIDRMatchMode": ["nodes"],
-        # With the default, True, 1.19 lets in every pod of the policy's own namespace beside an ipBlock of senders.
-        # Where clusters are meshed, a policy must then name the cluster that it means.
-        "clustermesh": {"policyDefaultLocalCluster": False},
     }
 
 
@@ -88,8 +94,19 @@ def _beside_tunnels() -> dict[str, Any]:
     return {"devices": ["!ipsec+"], "forceDeviceDetection": True}
 
 
+def _through_the_link() -> dict[str, Any]:
+    """What agents of meshed clusters do otherwise: their packets to the other site's pods take the link's tunnels."""
+    return {
+        # Cilium takes 50 off for its own headers; and has one size for all pods, also for what stays within the site.
+        "MTU": LINK_MTU,
+        # So long an agent that starts waits for the other site before it goes on without. A cut link must not hold up
+        # this site's pods; those that run are served meanwhile.
+        "extraConfig": {"clustermesh-sync-timeout": "10s"},
+    }
+
+
 def _left_out() -> dict[str, Any]:
-    """Parts that nothing here uses. Without Hubble and the mesh the chart makes no certificates either."""
+    """Parts that nothing here uses. Without Hubble the chart makes no certificates either; the mesh has ours."""
     return {
         "envoy": {"enabled": False},
         "l7Proxy": False,

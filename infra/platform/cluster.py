@@ -25,6 +25,22 @@ VIEW_OFFSET: Final = 9
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mesh:
+    """That Cilium's ClusterMesh joins the cluster with the other site's."""
+
+    peer: str
+    """Cilium's name of the other cluster."""
+    peer_nodes: IPv4Network
+    """Where its hosts are."""
+    peer_pods: IPv4Network
+    """Where its pods are, and the addresses that its hosts have among them."""
+    names: tuple[str, ...] = ()
+    """By which names the other cluster's agents call this one's mesh; `*.` stands for any first part."""
+    addresses: tuple[IPv4Address, ...] = ()
+    """The same, where they call it by address."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cluster:
     """One cluster's identity, addresses and workers."""
 
@@ -55,6 +71,8 @@ class Cluster:
     """Where each API server listens itself: the address of its Service is translated before policy is applied."""
     eks: bool = False
     """Whether Amazon runs the API servers and makes nodes and load balancers."""
+    mesh: Mesh | None = None
+    """None where the site stands alone."""
 
     def service_address(self, offset: int) -> IPv4Address:
         """A fixed address in the Services' range."""
@@ -66,7 +84,9 @@ class Cluster:
         return addressing.dns(self.service_cidr)
 
 
-def of_hosts(site: Onprem, cgroup_root: Path = CGROUP_ROOT, *, linked: bool = False) -> Cluster:
+def of_hosts(
+    site: Onprem, cgroup_root: Path = CGROUP_ROOT, *, linked: bool = False, mesh: Mesh | None = None
+) -> Cluster:
     """The cluster of a site of hosts."""
     return Cluster(
         name=site.cluster.name,
@@ -84,10 +104,11 @@ def of_hosts(site: Onprem, cgroup_root: Path = CGROUP_ROOT, *, linked: bool = Fa
         # A load balancer sends from its host's own address, or, to a pod on another host, from the address that its
         # host has in the pod network. Of that network Cilium matches hosts alone here: pods go by labels.
         senders=(site.network.cidr, site.network.pod_cidr),
+        mesh=mesh,
     )
 
 
-def of_eks(cloud: Cloud, site: IPv4Network, api_host: pulumi.Input[str]) -> Cluster:
+def of_eks(cloud: Cloud, site: IPv4Network, api_host: pulumi.Input[str], *, mesh: Mesh | None = None) -> Cluster:
     """The cloud half's cluster at Amazon; `site` is the range of the hosts at the link's other end."""
     network = cloud.network
     return Cluster(
@@ -112,6 +133,7 @@ def of_eks(cloud: Cloud, site: IPv4Network, api_host: pulumi.Input[str]) -> Clus
         senders=(network.cidr, network.pod_cidr, site),
         api_server_port=HTTPS,
         eks=True,
+        mesh=mesh,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ipaddress import IPv4Network
-from typing import Final
+from typing import Any, Final, cast
 
 import pulumi
 from pulumi_kubernetes import networking
@@ -13,6 +13,8 @@ from infra.platform import pods
 
 NAMESPACE_LABEL: Final = "kubernetes.io/metadata.name"
 LINK_LOCAL: Final = "169.254.0.0/16"
+CLUSTER_LABEL: Final = "io.cilium.k8s.policy.cluster"
+"""Cilium gives it to every pod, with its name of the pod's cluster."""
 
 Peer = networking.v1.NetworkPolicyPeerArgsDict
 Ingress = networking.v1.NetworkPolicyIngressRuleArgsDict
@@ -91,3 +93,33 @@ def allow(
         },
         opts=opts,
     )
+
+
+def of_cluster(name: str) -> pulumi.ResourceTransformation:
+    """Makes every policy below a resource mean pods of the cluster of that name (Cilium's) wherever it names pods.
+
+    In a mesh Cilium takes those of the other cluster for them too, where namespace and labels are the same.
+    """
+
+    def narrow(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
+        if args.type_ != "kubernetes:networking.k8s.io/v1:NetworkPolicy":
+            return None
+        spec = dict(cast("dict[str, Any]", args.props["spec"]))
+        for way, peers in (("ingress", "from_"), ("egress", "to")):
+            if way in spec:
+                spec[way] = [_narrowed(rule, peers, name) for rule in spec[way]]
+        return pulumi.ResourceTransformationResult(props={**args.props, "spec": spec}, opts=args.opts)
+
+    return narrow
+
+
+def _narrowed(rule: dict[str, Any], peers: str, cluster: str) -> dict[str, Any]:
+    return {**rule, peers: [_within(peer, cluster) for peer in rule[peers]]} if peers in rule else rule
+
+
+def _within(peer: dict[str, Any], cluster: str) -> dict[str, Any]:
+    if "ip_block" in peer:
+        return peer
+    selector = peer.get("pod_selector", {})
+    labels = {**selector.get("match_labels", {}), CLUSTER_LABEL: cluster}
+    return {**peer, "pod_selector": {**selector, "match_labels": labels}}

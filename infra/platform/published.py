@@ -6,7 +6,7 @@ network load balancer for each app, inside the VPC, so that it is reached from t
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import pulumi
 from pulumi_kubernetes import core
@@ -29,12 +29,17 @@ def balanced(cluster: Cluster) -> dict[str, str] | None:
     return dict(AMAZONS) if cluster.eks else None
 
 
-def spec(app: str, port: core.v1.ServicePortArgsDict, cluster: Cluster) -> core.v1.ServiceSpecArgsDict:
-    """The spec of a Service that hands the app on."""
+def spec(
+    app: str, port: core.v1.ServicePortArgsDict, cluster: Cluster, *, any_host: bool = False
+) -> core.v1.ServiceSpecArgsDict:
+    """The spec of a Service that hands the app on.
+
+    A host answers for its own pods alone, so that load balancers find those that do, and pods see who asks; with
+    `any_host` also for those of other hosts, and of the other site.
+    """
     found: core.v1.ServiceSpecArgsDict = {
         "type": "NodePort",
-        # A host answers for its own pods alone, so that load balancers find those that do, and pods see who asks.
-        "external_traffic_policy": "Local",
+        "external_traffic_policy": "Cluster" if any_host else "Local",
         "selector": pods.selector(app),
         "ports": [port],
     }
@@ -43,6 +48,16 @@ def spec(app: str, port: core.v1.ServicePortArgsDict, cluster: Cluster) -> core.
         # Addresses of pods are of no use outside.
         found["load_balancer_source_ranges"] = [str(cidr) for cidr in cluster.senders if cidr != cluster.pod_cidr]
     return found
+
+
+def host(service: core.v1.Service) -> pulumi.Output[str]:
+    """The name of the load balancer that Amazon has made for a Service; empty where it has made none."""
+    return service.status.apply(_host)
+
+
+def _host(status: Any) -> str:
+    found = status.load_balancer.ingress if status and status.load_balancer else None
+    return str(found[0].hostname) if found else ""
 
 
 def publish(

@@ -14,7 +14,7 @@ from infra.environment import Autoscaling
 from infra.environment import Inference as Settings
 from infra.naming import INGRESS_CHECK_PATH, INGRESS_NODE_PORT, INGRESS_POD_PORT, INGRESS_PODS
 from infra.naming import WORKLOADS_NAMESPACE as NAMESPACE
-from infra.platform import pods, policies, priorities, published
+from infra.platform import mesh, pods, policies, priorities, published
 from infra.platform.cluster import Cluster
 from infra.workloads import model_store
 from infra.workloads.model_store import ModelStore
@@ -56,7 +56,11 @@ class Inference(pulumi.ComponentResource):
             args.store,
             ingress=[
                 {
-                    "from_": [*(policies.network(cidr) for cidr in args.cluster.senders), *args.readers],
+                    "from_": [
+                        *(policies.network(cidr) for cidr in args.cluster.senders),
+                        *mesh.others(args.cluster),
+                        *args.readers,
+                    ],
                     "ports": policies.ports(PORT),
                 }
             ],
@@ -99,15 +103,18 @@ class Inference(pulumi.ComponentResource):
         )
         if args.settings.autoscaling:
             _autoscaler(args.settings.replicas, args.settings.autoscaling, self.deployment, child)
+        annotations = {**(published.balanced(args.cluster) or {}), **mesh.shared(args.cluster)}
         self.service = core.v1.Service(
             APP,
-            metadata=pods.metadata(APP, namespace=NAMESPACE, annotations=published.balanced(args.cluster)),
+            metadata=pods.metadata(APP, namespace=NAMESPACE, annotations=annotations or None),
             # Each host answers for its own pods alone: a check of a host's port is a check of what it would serve.
             # Only from outside the cluster: on a member Cilium takes any pod for a connection to any host's port.
+            # Where another site has pods too a host answers for all, since its own can't be theirs.
             spec=published.spec(
                 APP,
                 {"name": "http", "port": 80, "target_port": PORT, "node_port": INGRESS_NODE_PORT},
                 args.cluster,
+                any_host=bool(args.cluster.mesh),
             ),
             opts=child,
         )

@@ -30,6 +30,7 @@ PLAY: dict[str, Any] = {
     "dns_address": "10.96.0.10",
     "tcp_services": [],
     "linked": False,
+    "peer_cidr": "",
     "admin_cidrs": ["10.0.0.0/8"],
     "node_cidr": "10.0.0.0/24",
     "pod_cidr": "10.244.0.0/16",

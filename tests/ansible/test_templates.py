@@ -297,6 +297,14 @@ def test_the_host_firewall_of_a_linked_site_lets_tunnels_in_and_one_without_a_cl
     assert "ip saddr @admins tcp dport { 22, 6443 } accept" in _ruleset(render("host_firewall", "firewall.nft.j2"))
 
 
+@pytest.mark.machine
+def test_of_the_other_site_the_host_firewall_lets_in_what_is_for_pods_and_nothing_else(render: Render) -> None:
+    alone = _ruleset(render("host_firewall", "firewall.nft.j2", **FIREWALL)).splitlines()
+    joined = _ruleset(render("host_firewall", "firewall.nft.j2", **FIREWALL, host_firewall_peer_cidr="10.80.0.0/20"))
+    more = [line.strip() for line in joined.splitlines() if line not in alone]
+    assert more == ["ip saddr 10.80.0.0/20 udp dport 8472 accept"]
+
+
 def test_the_host_firewall_knows_the_ports_where_hosts_tell_of_themselves() -> None:
     ports = role_yaml("host_firewall", "vars/main.yml")["__host_firewall_metrics_ports"]
     assert set(ports) == {NODE_EXPORTER_PORT, LOAD_BALANCER_METRICS_PORT}

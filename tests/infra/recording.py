@@ -16,7 +16,7 @@ from infra import environment
 from infra.accelerators import IMAGES
 from infra.artifacts import Artifact, Index
 from infra.environment import Environment
-from infra.naming import KUBEADM_IMAGES, LAB_STORAGE, MONITORING, NODE_FILES, POD_IMAGES, SNAPSHOTS, STATUS
+from infra.naming import KUBEADM_IMAGES, LAB_STORAGE, MESH_IMAGE, MONITORING, NODE_FILES, POD_IMAGES, SNAPSHOTS, STATUS
 from infra.paths import ROOT
 
 SECRET = "a-very-secret-value"
@@ -99,7 +99,7 @@ def _made(kind: str, name: str) -> dict[str, Any]:
     match kind:
         case "isthmus:secret:RandomSecret":
             return {"value": pulumi.Output.secret(SECRET + name)}
-        case "isthmus:secret:Certificate":
+        case "isthmus:secret:Authority" | "isthmus:secret:Certificate":
             return {"certificate": f"certificate of {name}", "private_key": pulumi.Output.secret(SECRET + name)}
         case "isthmus:lab:Network":
             return {"mirror_url": "http://10.0.0.2:5000"}
@@ -204,6 +204,7 @@ def index(**changes: Artifact) -> Index:
         *SNAPSHOTS,
         *MONITORING,
         STATUS,
+        MESH_IMAGE,
     }
     artifacts = {name: image(f"registry.example/{name}:v1") for name in names}
     artifacts |= {name: file(Path("/mirror", name)) for name in (*NODE_FILES, "registry", "machine")}

@@ -23,7 +23,12 @@ def test_a_lab_asks_for_its_own_driver_simulated_devices_monitoring_and_the_page
 
 def test_real_hosts_ask_for_what_binds_snapshots_for_nvidias_plugin_monitoring_and_the_page() -> None:
     wanted = {*naming.SNAPSHOTS, *naming.MONITORING, naming.STATUS, "nvidia-device-plugin"}
-    assert requested.artifacts(of("prod")) == sorted(wanted)
+    assert requested.artifacts(of("prod")) == sorted({*wanted, naming.MESH_IMAGE})
+
+
+def test_two_sites_ask_for_what_joins_their_clusters() -> None:
+    more = {*requested.artifacts(recording.hybrid())} - {*requested.artifacts(recording.local())}
+    assert more == {"clustermesh-apiserver"}
 
 
 def test_without_storage_accelerators_monitoring_and_page_nothing_is_asked_for() -> None:

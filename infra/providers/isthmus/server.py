@@ -111,7 +111,7 @@ def main(engine_address: str) -> None:
     """The whole provider with all of its resources."""
     # Imported here: a test of the server needs neither podman nor ansible.
     from infra.providers.isthmus.aws_api import AwsApi
-    from infra.providers.isthmus.certificate import Certificate
+    from infra.providers.isthmus.certificate import Authority, Certificate
     from infra.providers.isthmus.image import Image
     from infra.providers.isthmus.log import connect
     from infra.providers.isthmus.machine import Machine
@@ -121,9 +121,9 @@ def main(engine_address: str) -> None:
     from infra.providers.isthmus.secret import RandomSecret
 
     provider = IsthmusProvider(
-        [Network(), Machine(), AwsApi(), RandomSecret(), Certificate(), Playbook(), Image()],
+        [Network(), Machine(), AwsApi(), RandomSecret(), Authority(), Certificate(), Playbook(), Image()],
         engine=connect(engine_address),
-        create_first=frozenset({RandomSecret.token, Certificate.token, Image.token}),
+        create_first=frozenset({RandomSecret.token, Authority.token, Certificate.token, Image.token}),
     )
     try:
         asyncio.run(serve(provider, engine_address))

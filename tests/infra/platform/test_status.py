@@ -182,7 +182,7 @@ def test_each_site_asks_the_others_page() -> None:
     ("name", "services"),
     [
         ("local", {"onprem": ["status"]}),
-        ("hybrid", {"onprem": ["object-store", "view", "status"], "cloud": ["status"]}),
+        ("hybrid", {"onprem": ["object-store", "mesh", "view", "status"], "cloud": ["mesh", "status"]}),
     ],
 )
 def test_the_ingress_address_serves_it(name: str, services: dict[str, list[str]]) -> None:

@@ -26,6 +26,7 @@ VARIABLES: dict[str, type | tuple[type, ...]] = {
     "dns_address": str,
     "tcp_services": list,
     "linked": bool,
+    "peer_cidr": str,
     "admin_cidrs": list,
     "node_cidr": str,
     "pod_cidr": str,
