@@ -11,14 +11,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import boto3
 import httpx
 import pytest
+from botocore.config import Config
 
 from infra import addressing
+from infra.cloud import lab_site
 from infra.environment import Environment
 from infra.paths import ROOT
 from ops import cluster, machines, sites
 from ops.up import load
+from tests.e2e.both_sites import Champions, two_champions
 
 ENVIRONMENT = os.environ.get("ISTHMUS_ENV", "local")
 
@@ -32,7 +36,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # another runs them.
     settings = load(ENVIRONMENT)
     scales = settings.workloads.inference.autoscaling is not None
-    there = {"test_cloud.py": "cloud" in sites.of(settings), "test_autoscaling.py": scales}
+    there = dict.fromkeys(("test_cloud.py", "test_link.py", "test_mesh.py"), "cloud" in sites.of(settings))
+    there["test_autoscaling.py"] = scales
     without = [item for item in items if item.path.parent == here and not there.get(item.path.name, True)]
     if without:
         config.hook.pytest_deselected(items=without)
@@ -78,6 +83,30 @@ def settings() -> Environment:
 @pytest.fixture(scope="session")
 def ingress(settings: Environment) -> str:
     return addressing.ingress_url(settings.onprem.network)
+
+
+@pytest.fixture(scope="session")
+def cloud_ingress(settings: Environment) -> str:
+    return addressing.ingress_url(sites.one(settings, "cloud").network)
+
+
+@pytest.fixture(scope="session")
+def aws(settings: Environment) -> Callable[[str], object]:
+    """boto3's client of a service, at the lab's AWS API."""
+    assert settings.cloud is not None
+    return lambda service: boto3.client(
+        service,
+        endpoint_url=f"http://{lab_site.aws_api(settings.cloud)}:5000",
+        region_name=settings.cloud.region,
+        aws_access_key_id="lab",
+        aws_secret_access_key="lab",
+        config=Config(s3={"addressing_style": "path"}),
+    )
+
+
+@pytest.fixture(scope="session")
+def champions(environment: str, ingress: str) -> Champions:
+    return two_champions(environment, ingress)
 
 
 @pytest.fixture

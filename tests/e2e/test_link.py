@@ -1,0 +1,187 @@
+"""The link between the sites: alone, cut, healed, with one of its tunnels, under another host; and who tells of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+from infra.environment import Environment
+from infra.platform.monitoring import names
+from ops import machines, sites
+from tests.cluster import watching
+from tests.cluster.watching import Api
+from tests.e2e import polling
+from tests.e2e.both_sites import Champions, reaches, served, vpn, wait_for
+from tests.e2e.polling import Poller
+
+TOLD_S, OVER_S = 200.0, 120.0
+"""Longest from a cut to its alert, which waits two and a half minutes, and from when the link carries to its end."""
+
+
+def test_nothing_but_the_link_joins_the_sites_and_without_it_both_serve_on(
+    environment: str, settings: Environment, ingress: str, cloud_ingress: str, champions: Champions
+) -> None:
+    far_end, node = vpn(settings), sites.one(settings, "cloud").hosts[0].name
+    assert reaches(node, ingress)
+    with Poller(f"{ingress}/v2/health/ready", interval=0.1, timeout=2) as here:  # noqa: SIM117
+        with Poller(f"{cloud_ingress}/v2/health/ready", interval=0.1, timeout=2) as there:
+            machines.power(environment, far_end, "cut")
+            try:
+                assert not reaches(node, ingress), "there is another way between the sites"
+                champions.promote(environment, champions.newer)
+                wait_for("the newer model on-prem", lambda: served(ingress) == champions.newer)
+                time.sleep(10)
+                assert served(cloud_ingress) == champions.first
+            finally:
+                machines.power(environment, far_end, "heal")
+            try:
+                healed = wait_for("the link", lambda: reaches(node, ingress))
+                arrived = wait_for("the newer model there", lambda: served(cloud_ingress) == champions.newer)
+            finally:
+                champions.promote(environment, champions.first)
+            wait_for("the first model there", lambda: served(cloud_ingress) == champions.first)
+    print(f"the link carried again {healed:.1f} s after it healed, the newer champion came {arrived:.1f} s later")
+    for site, client in (("on-prem", here), ("cloud", there)):
+        print(f"{site}, its link cut: {client.answered} answers, {client.failed} failed, gap {client.longest:.2f} s")
+        assert client.failed == 0, client.codes
+
+
+def test_the_view_answers_for_both_sites(environment: str, settings: Environment) -> None:
+    assert settings.cloud is not None
+    clusters = {settings.onprem.cluster.name, settings.cloud.cluster.name}
+    with watching.view(environment) as view:
+        watching.eventually(
+            180, lambda: clusters == heard(view) or None, lambda: f"heard of {heard(view)}, not of {clusters}"
+        )
+        targets = view.query(f'up{{cluster="{settings.cloud.cluster.name}"}}')
+    jobs = {one["metric"]["job"] for one in targets}
+    assert {"prometheus", "alive", "node", "inference", "replication", "api-server"} <= jobs
+    assert {one["metric"]["prometheus_replica"] for one in targets} == {"prometheus-0"}
+
+
+def test_a_cut_link_is_told_and_what_was_measured_meanwhile_arrives_afterwards(
+    environment: str, settings: Environment, ingress: str
+) -> None:
+    assert settings.cloud is not None and settings.platform.monitoring
+    far, far_end, node = settings.cloud.cluster.name, vpn(settings), sites.one(settings, "cloud").hosts[0].name
+    hole_s = 2 * settings.platform.monitoring.scrape_seconds
+    with watching.view(environment) as view:
+
+        def state() -> str:
+            about = [
+                one
+                for one in view.get("/api/v1/alerts")["data"]["alerts"]
+                if one["labels"].items() >= {("alertname", "LinkDown"), ("cluster", far)}
+            ]
+            return about[0]["state"] if about else "none"
+
+        watching.eventually(180, lambda: far in heard(view) or None, lambda: f"heard of {heard(view)}")
+        watching.eventually(60, lambda: state() == "none" or None, state)
+        before = time.time() - 2 * hole_s
+        cut = time.monotonic()
+        machines.power(environment, far_end, "cut")
+        try:
+            watching.eventually(TOLD_S, lambda: state() == "firing" or None, state)
+            told = time.monotonic() - cut
+            with watching.api(environment, "onprem", "svc/alertmanager", names.ALERTMANAGER_PORT) as alertmanager:
+                watching.eventually(
+                    60,
+                    lambda: alertmanager.get("/api/v2/alerts", filter='alertname="LinkDown"') or None,
+                    lambda: "Alertmanager knows of no LinkDown",
+                )
+            missing = longest_hole(view, far, before)
+        finally:
+            machines.power(environment, far_end, "heal")
+        wait_for("the link", lambda: reaches(node, ingress))
+        healed = time.monotonic()
+        watching.eventually(OVER_S, lambda: state() == "none" or None, state)
+        over = time.monotonic() - healed
+        watching.eventually(
+            OVER_S,
+            lambda: longest_hole(view, far, before) <= hole_s or None,
+            lambda: f"longest hole {longest_hole(view, far, before):.0f} s",
+        )
+        left = longest_hole(view, far, before)
+    print(f"told {told:.0f} s after the cut, over {over:.0f} s after the link was back")
+    print(f"longest hole in what the view has of {far}: {missing:.0f} s during the cut, {left:.0f} s afterwards")
+    assert missing > 100, "something came through, or nothing was asked"
+
+
+def heard(view: Api) -> set[str]:
+    """Clusters of which the view has a sample of the last half minute."""
+    found = view.query("time() - max by (cluster) (timestamp(up)) < 30")
+    return {one["metric"]["cluster"] for one in found}
+
+
+def longest_hole(view: Api, far: str, since: float) -> float:
+    """Seconds between samples of a site's hosts, the worst of all series, from `since` (Unix time) to now."""
+    now = time.time()
+    found = view.query(f'up{{cluster="{far}", job="node"}}[{now - since:.0f}s]', time=str(now))
+    assert found, f"the view has nothing of {far}"
+    return max(
+        after - before
+        for series in found
+        for before, after in pairwise([since, *(float(at) for at, _ in series["values"]), now])
+    )
+
+
+def test_one_of_the_two_tunnels_may_be_lost(settings: Environment, ingress: str) -> None:
+    far_end = vpn(settings)
+
+    def tunnels() -> int:
+        return machines.run(far_end, "swanctl", "--list-sas").count("INSTALLED")
+
+    def lose(seconds: float) -> None:
+        machines.run(far_end, "ip", "link", "set", "eth1", "down")
+        try:
+            time.sleep(seconds)
+        finally:
+            machines.run(far_end, "ip", "link", "set", "eth1", "up")
+
+    # With ESP in user space the tunnel that came last carries what goes through: now it is the one over eth1.
+    lose(10)
+    wait_for("both tunnels", lambda: tunnels() == 2)
+    with polled_from(sites.one(settings, "cloud").hosts[0].name, f"{ingress}/v2/health/ready", 20) as answers:
+        time.sleep(3)
+        lose(14)
+    print(f"the tunnel in use was lost: longest gap {answers['longest']:.2f} s; answers {answers['codes']}")
+    assert 0.5 < answers["longest"] < 12, "was it the tunnel in use?"
+    wait_for("both tunnels", lambda: tunnels() == 2)
+
+
+def test_the_link_moves_with_the_floating_address(settings: Environment, power, ingress: str) -> None:
+    address = str(settings.onprem.network.api_address)
+    first = next(
+        host.name
+        for host in settings.onprem.hosts
+        if f" {address}/" in machines.run(host.name, "ip", "-o", "-4", "addr", "show")
+    )
+    with polled_from(sites.one(settings, "cloud").hosts[0].name, f"{ingress}/v2/health/ready", 20) as answers:
+        time.sleep(3)
+        power(first, "power-off")
+        time.sleep(15)
+    print(f"{first} lost power: longest gap through the link {answers['longest']:.2f} s; answers {answers['codes']}")
+    assert answers["longest"] < 15
+
+
+@contextmanager
+def polled_from(machine: str, url: str, seconds: int) -> Iterator[dict]:
+    """Polls from a machine for that long, in which the caller breaks something; the answers are there afterwards."""
+    source = Path(polling.__file__).read_text()
+    after = f"""
+import json
+with Poller({url!r}, interval=0.05) as client:
+    time.sleep({seconds})
+print(json.dumps({{"longest": client.longest, "codes": client.codes, "answered": client.answered}}))
+"""
+    answers: dict = {}
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(machines.run, machine, "python3", "-c", source + after)
+        yield answers
+        answers.update(json.loads(asked.result()))
+    assert answers["answered"] > 0

@@ -1,0 +1,175 @@
+"""The mesh: what one site cannot answer, the other one does, and nothing else crosses."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+
+from infra.environment import Environment
+from infra.naming import INGRESS_POD_PORT
+from infra.platform.monitoring import names
+from ops import cluster, machines, predict, sites
+from tests.cluster.probes import Target, running
+from tests.e2e.both_sites import a_prediction, reaches, vpn, wait_for
+from tests.e2e.polling import Poller
+
+SWITCH_S = 15.0
+"""Longest that requests may fail when the last pod at home has gone: load balancers' checks, and an agent's turn."""
+
+
+def mesh_state(environment: str, site: str) -> dict[str, dict[str, bool]]:
+    """Host -> other cluster -> whether its agent knows all of that."""
+    found = {}
+    for pod in cluster.items(environment, "pods", "-n", "kube-system", "-l", "k8s-app=cilium", site=site):
+        where = ("-n", "kube-system", pod["metadata"]["name"], "-c", "cilium-agent")
+        asked = ("exec", *where, "--", "cilium-dbg", "status", "--output", "json")
+        status = json.loads(cluster.kubectl(environment, *asked, site=site, timeout=60))
+        known = (status.get("cluster-mesh") or {}).get("clusters") or []
+        found[pod["spec"]["nodeName"]] = {one["name"]: one.get("ready", False) for one in known}
+    return found
+
+
+def inference_pods(environment: str, site: str) -> list[dict]:
+    selector = ("-n", "workloads", "-l", "app.kubernetes.io/name=inference")
+    return cluster.items(environment, "pods", *selector, site=site)
+
+
+def predictions(environment: str, site: str) -> int:
+    """How many predictions the pods that a site has now have made."""
+    total = 0
+    for pod in inference_pods(environment, site):
+        path = f"/api/v1/namespaces/workloads/pods/{pod['metadata']['name']}:8080/proxy/metrics"
+        for line in cluster.kubectl(environment, "get", "--raw", path, site=site).splitlines():
+            if line.startswith("isthmus_inference_requests_total{"):
+                total += int(float(line.rpartition(" ")[2]))
+    return total
+
+
+@contextmanager
+def no_pod_at_home(environment: str) -> Iterator[None]:
+    """On-prem nobody serves; as many do afterwards as before, and each of them is ready.
+
+    A `make up` meanwhile would not know of it: the engine compares with what it has sent, not with what is there.
+    """
+    deployment = ("deployment/inference", "-n", "workloads")
+    before = cluster.kubectl(environment, "get", *deployment, "-o", "jsonpath={.spec.replicas}")
+    try:
+        cluster.kubectl(environment, "scale", *deployment, "--replicas=0")
+        yield
+    finally:
+        cluster.kubectl(environment, "scale", *deployment, f"--replicas={before}")
+        cluster.kubectl(environment, "rollout", "status", *deployment, "--timeout=120s", timeout=130)
+
+
+def wait_for_mesh(environment: str, settings: Environment) -> None:
+    """Until every agent of either site knows all of the other one's cluster."""
+    assert settings.cloud is not None
+    for site, peer in (("onprem", settings.cloud.cluster.name), ("cloud", settings.onprem.cluster.name)):
+        whole = {host.name: {peer: True} for host in sites.one(settings, site).hosts}
+        wait_for(
+            f"the mesh on {site}", lambda site=site, whole=whole: mesh_state(environment, site) == whole, seconds=120
+        )
+
+
+def test_every_agent_knows_the_other_cluster(environment: str, settings: Environment) -> None:
+    wait_for_mesh(environment, settings)
+
+
+def test_without_a_pod_at_home_the_other_site_answers_and_requests_come_home_again(
+    environment: str, ingress: str, cloud_ingress: str
+) -> None:
+    url, body = f"{ingress}/v2/models/digits/infer", a_prediction()
+    with Poller(url, interval=0.1, timeout=5, body=body) as client:
+        time.sleep(3)
+        with no_pod_at_home(environment):
+            wait_for("the last pod at home to go", lambda: not inference_pods(environment, "onprem"))
+            switched = wait_for("an answer from the other site", lambda: _answers(url, body))
+            before = predictions(environment, "cloud")
+            with Poller(url, interval=0.1, timeout=5, body=body) as away:
+                for index in range(0, 50, 10):
+                    here, there = predict.predict(ingress, index), predict.predict(cloud_ingress, index)
+                    assert (here.version, here.digest, here.answer) == (there.version, there.digest, there.answer)
+                time.sleep(20)
+            assert predictions(environment, "cloud") - before >= away.answered, "who else has answered?"
+        with Poller(url, interval=0.1, timeout=5, body=body) as back:
+            home = predictions(environment, "onprem")
+            came = wait_for("requests at home", lambda: predictions(environment, "onprem") > home)
+            time.sleep(10)
+    print(
+        f"no pod at home: {client.answered} answers, {client.failed} failed, longest gap {client.longest:.2f} s; "
+        f"the other site answered {switched:.1f} s after the last pod went; codes {client.codes}"
+    )
+    print(
+        f"away: {away.answered} answers, gap {away.longest:.2f} s; at home again {came:.1f} s after the pods were ready"
+    )
+    assert client.longest < SWITCH_S
+    assert away.failed == 0, f"after the switch: {away.codes}"
+    assert back.failed == 0, f"on the way home: {back.codes}"
+    settled = predictions(environment, "cloud")
+    with Poller(url, interval=0.1, timeout=5, body=body):
+        time.sleep(5)
+    assert predictions(environment, "cloud") == settled, "at home somebody serves: nothing is to leave the site"
+
+
+def _answers(url: str, body: str) -> bool:
+    try:
+        return httpx.post(url, content=body, timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def test_a_cut_link_leaves_each_site_whole_also_when_an_agent_starts_meanwhile(
+    environment: str, settings: Environment, ingress: str, cloud_ingress: str
+) -> None:
+    far_end, body = vpn(settings), a_prediction()
+    urls = {site: f"{at}/v2/models/digits/infer" for site, at in (("onprem", ingress), ("cloud", cloud_ingress))}
+    with (
+        Poller(urls["onprem"], interval=0.1, timeout=5, body=body) as here,
+        Poller(urls["cloud"], interval=0.1, timeout=5, body=body) as there,
+    ):
+        machines.power(environment, far_end, "cut")
+        try:
+            time.sleep(10)
+            for site in urls:
+                agents = ("-n", "kube-system", "-l", "k8s-app=cilium")
+                pod = cluster.items(environment, "pods", *agents, site=site)[0]["metadata"]["name"]
+                cluster.kubectl(environment, "delete", "pod", "-n", "kube-system", pod, timeout=90, site=site)
+                rollout = ("rollout", "status", "daemonset/cilium", "-n", "kube-system", "--timeout=120s")
+                start = time.monotonic()
+                cluster.kubectl(environment, *rollout, timeout=130, site=site)
+                print(f"{site}: an agent was ready {time.monotonic() - start:.0f} s after it started without the link")
+                # A pod that is new gets its network without the other site, too.
+                name = inference_pods(environment, site)[0]["metadata"]["name"]
+                cluster.kubectl(environment, "delete", "pod", name, "-n", "workloads", "--wait=false", site=site)
+                rollout = ("rollout", "status", "deployment/inference", "-n", "workloads", "--timeout=180s")
+                cluster.kubectl(environment, *rollout, timeout=190, site=site)
+        finally:
+            machines.power(environment, far_end, "heal")
+    for site, client in (("on-prem", here), ("cloud", there)):
+        print(f"{site}, its link cut: {client.answered} answers, {client.failed} failed, gap {client.longest:.2f} s")
+        assert client.failed == 0, client.codes
+    wait_for_mesh(environment, settings)
+
+
+def test_pods_of_one_site_do_not_reach_those_of_the_other(environment: str, settings: Environment) -> None:
+    """Not even those that pass for an app that is let in on the other site: there it is another cluster's."""
+    targets: dict[str, Target] = {}
+    for app, namespace, port in (("inference", "workloads", INGRESS_POD_PORT), ("kube-dns", "kube-system", 53)):
+        label = "k8s-app" if app == "kube-dns" else "app.kubernetes.io/name"
+        pods = cluster.items(environment, "pods", "-n", namespace, "-l", f"{label}={app}", site="cloud")
+        targets[app] = (next(pod["status"]["podIP"] for pod in pods if cluster.ready(pod)), port, "tcp")
+    host = settings.onprem.workers()[0].name
+    places: list[tuple[str, str, str | None]] = [(host, "workloads", None), (host, "workloads", "training")]
+    if settings.platform.monitoring:
+        places.append((host, names.NAMESPACE, names.PROMETHEUS))
+    with running(environment, *places) as made:
+        time.sleep(5)
+        reached = {place: probe.reached(targets) for place, probe in zip(places, made, strict=True)}
+    assert not any(reached.values()), reached
+    # The pods are where the test believes them to be: a host of the site is let in, for its load balancer.
+    address, port, _ = targets["inference"]
+    assert reaches(host, f"http://{address}:{port}")
