@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from infra.naming import SHARED_CLASS, STORAGE_CLASS
+from infra.naming import STORAGE_NAMESPACE as NAMESPACE
+from infra.platform.csi.lab_driver import NODE
 from ops import cluster, sites
 from ops.up import load
 from tests.cluster.volumes import FULL, Volumes, volumes
@@ -93,3 +95,23 @@ def test_a_snapshot_and_a_clone_hold_what_was_there_and_are_written_apart(site: 
         assert site.write(name, "own", 1) == ""
     assert before != after
     assert site.read("origin", "file") == after
+
+
+def test_a_driver_that_dies_on_a_host_takes_no_volume_with_it(site: Volumes) -> None:
+    host = sites.one(load(site.environment), site.site).workers()[0].name
+    site.claim("outlives", "50Mi")
+    site.pod("outlives", "outlives", node=host)
+    site.write("outlives", "before", 5)
+    before = site.read("outlives", "before")
+    drivers = ("-n", NAMESPACE, "-l", f"app.kubernetes.io/name={NODE}", f"--field-selector=spec.nodeName={host}")
+    (driver,) = cluster.items(site.environment, "pods", *drivers, site=site.site)
+    kill = ("delete", "pod", driver["metadata"]["name"], "-n", NAMESPACE, "--grace-period=0", "--force")
+    cluster.kubectl(site.environment, *kill, site=site.site)
+    assert site.write("outlives", "meanwhile", 5) == ""
+    assert site.read("outlives", "before") == before
+    # The next driver mounts volumes on the host, and lets go of what the one before it has mounted.
+    site.claim("later", "50Mi")
+    site.pod("later", "later", node=host)
+    assert site.write("later", "file", 5) == ""
+    for name in ("outlives", "later"):
+        site.kubectl("delete", "pod", name, "--wait=true", timeout=60)
