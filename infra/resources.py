@@ -195,22 +195,18 @@ class Certificate(pulumi.CustomResource):
         addresses: pulumi.Input[Sequence[str]] | None = None,
         authority: Authority | None = None,
         days: pulumi.Input[int] = 3650,
-        client: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """`names`: DNS names, the first also the subject; `addresses`: IP addresses of the holder.
 
-        `certificate` and `private_key` (secret) are PEM. One that signed itself proves a server to its clients, or
-        with `client` a client to its servers; one of an authority both.
+        `certificate` and `private_key` (secret) are PEM. One that signed itself proves a server to its clients; one of
+        an authority also a client to its servers.
         """
         inputs: dict[str, Any] = {"names": names, "days": days}
         if addresses:
             inputs["addresses"] = addresses
         if authority:
             inputs["authority"] = {"certificate": authority.certificate, "private_key": authority.private_key}
-        # Not among the inputs of a server's: those that were made before there was another purpose stay as they are.
-        if client:
-            inputs["purpose"] = "client"
         outputs = {"certificate": None, "private_key": None, "not_after": None}
         super().__init__("isthmus:secret:Certificate", resource_name, {**inputs, **outputs}, opts)
 

@@ -26,7 +26,7 @@ def made() -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("changed", "key"),
-    [({"names": []}, "names"), ({"names": "server"}, "names"), ({"purpose": "both"}, "purpose")]
+    [({"names": []}, "names"), ({"names": "server"}, "names")]
     + [({"days": days}, "days") for days in (RENEW_DAYS, 3651, "400", True, 400.5)],
 )
 def test_it_refuses_what_would_be_no_certificate(changed: dict[str, Any], key: str) -> None:
@@ -35,8 +35,7 @@ def test_it_refuses_what_would_be_no_certificate(changed: dict[str, Any], key: s
 
 def test_it_takes_what_is_right_or_not_known_yet() -> None:
     assert Certificate().check(INPUTS) == {}
-    assert Certificate().check({**INPUTS, "purpose": "client"}) == {}
-    assert Certificate().check({**dict.fromkeys(INPUTS, UNKNOWN), "purpose": UNKNOWN}) == {}
+    assert Certificate().check(dict.fromkeys(INPUTS, UNKNOWN)) == {}
 
 
 def handshake(made: dict[str, Any], folder: Path, *, asked: str, trusted: str) -> str:
@@ -73,11 +72,6 @@ def test_another_name_or_another_certificate_is_refused(made: dict[str, Any], tm
     assert "mismatch" in handshake(made, tmp_path, asked="other.there.svc", trusted=made["certificate"])
     other = Certificate().create(CTX, INPUTS)[1]
     assert handshake(made, tmp_path, asked="server", trusted=other["certificate"])
-
-
-def test_a_clients_certificate_proves_no_server(tmp_path: Path) -> None:
-    client = Certificate().create(CTX, {**INPUTS, "purpose": "client"})[1]
-    assert "purpose" in handshake(client, tmp_path, asked="server", trusted=client["certificate"])
 
 
 def test_it_is_made_anew_for_other_names_and_a_year_before_its_end(made: dict[str, Any]) -> None:

@@ -30,7 +30,7 @@ what rules have summed up. The rest is asked of the site's own Prometheus."""
 
 @dataclass(frozen=True, kw_only=True)
 class ClientKey:
-    """What proves a site to the view, and the certificate that the view has; all are PEM."""
+    """What proves a site to the view, and the authority of both; all are PEM."""
 
     certificate: pulumi.Input[str]
     private_key: pulumi.Input[str]

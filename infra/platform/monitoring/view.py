@@ -2,8 +2,8 @@
 
 It is not the site's own Prometheus. Rules there speak of one site, and another site's series of the same names would
 falsify them; and everybody who opens the view's port must prove who they are, while kubelets, targets and people go on
-using the site's own as they do. Its only port takes clients whose certificates it knows and no others, to write as to
-read.
+using the site's own as they do. Its only port takes clients of an authority that signs for it alone and no others, to
+write as to read.
 
 There is one replica: while it is away both sites keep what they have for it. Replicas of a site's Prometheus each send
 all they read, told apart by the label `prometheus_replica`; nothing is dropped of it, and rules take them for one.
@@ -35,7 +35,7 @@ from infra.platform.monitoring.names import (
 )
 from infra.platform.monitoring.sending import ClientKey
 from infra.platform.published import publish
-from infra.resources import Certificate
+from infra.resources import Authority, Certificate
 
 APP: Final = VIEW
 SECRET: Final = f"{APP}-tls"
@@ -65,13 +65,15 @@ class View(pulumi.ComponentResource):
     def __init__(self, name: str, args: ViewArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:platform:View", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        own = Certificate(APP, names=[VIEW_NAME], opts=child)
+        # Of its own: whom this one has signed are all whom the view lets in.
+        authority = Authority(APP, name="isthmus-view", opts=child)
+        own = Certificate(APP, names=[VIEW_NAME], authority=authority, opts=child)
         near, far = (
-            Certificate(f"{APP}-{who}", names=[f"{PROMETHEUS}.{who}"], client=True, opts=child)
+            Certificate(f"{APP}-{who}", names=[f"{PROMETHEUS}.{who}"], authority=authority, opts=child)
             for who in ("near", "far")
         )
         self.near, self.far = (
-            ClientKey(certificate=one.certificate, private_key=one.private_key, authority=own.certificate)
+            ClientKey(certificate=one.certificate, private_key=one.private_key, authority=authority.certificate)
             for one in (near, far)
         )
         needed: list[pulumi.Resource] = [
@@ -81,8 +83,7 @@ class View(pulumi.ComponentResource):
                 string_data={
                     "tls.crt": own.certificate,
                     "tls.key": own.private_key,
-                    # Each signed itself: those whom it knows are all whom it trusts.
-                    "clients.crt": pulumi.Output.concat(near.certificate, "\n", far.certificate),
+                    "ca.crt": authority.certificate,
                 },
                 opts=child,
             ),
@@ -164,7 +165,7 @@ def web_config() -> dict[str, Any]:
             "cert_file": f"{TLS_PATH}/tls.crt",
             "key_file": f"{TLS_PATH}/tls.key",
             "client_auth_type": "RequireAndVerifyClientCert",
-            "client_ca_file": f"{TLS_PATH}/clients.crt",
+            "client_ca_file": f"{TLS_PATH}/ca.crt",
             "min_version": "TLS13",
         }
     }
@@ -191,7 +192,7 @@ def _pod(args: ViewArgs, config: pulumi.Input[str], rules: pulumi.Input[str]) ->
         rules=rules,
         persistent=args.persistent,
         spread=[],
-        more=[pods.mounted_secret("tls", SECRET, "tls.crt", "tls.key", "clients.crt")],
+        more=[pods.mounted_secret("tls", SECRET, "tls.crt", "tls.key", "ca.crt")],
     )
 
 

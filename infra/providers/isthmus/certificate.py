@@ -1,7 +1,7 @@
 """Authority and Certificate: keys with certificates. A certificate is signed by an authority, or else by itself.
 
-One that signed itself is for one whose peers are told to trust it alone. Those of one authority know each other by it,
-so that each of them can be made anew by itself, and one that comes later is known already.
+One that signed itself is for a server whose clients are told to trust it alone. Those of one authority know each other
+by it, so that each of them can be made anew by itself, and one that comes later is known already.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ MOST_DAYS: Final = 3650
 """As kubeadm's own authorities."""
 PARTS: Final = ("certificate", "private_key")
 """What a signer needs of an authority, both PEM."""
-PURPOSES: Final = ("server", "client")
 
 
 class _Made:
@@ -90,9 +89,6 @@ class Authority(_Made):
 class Certificate(_Made):
     """Inputs: names (DNS names, the first is also the subject), days (of validity).
 
-    And purpose, where it signs itself, and is not to prove a server to its clients but a client to its servers:
-    "client".
-
     Where an authority signs it also: authority (its certificate and private_key), and if need be addresses (IP
     addresses of the server). It is then a client's certificate as well as a server's, and does not outlive the
     authority.
@@ -108,9 +104,6 @@ class Certificate(_Made):
         if names is not UNKNOWN and not (isinstance(names, list) and names):
             faults["names"] = f"is {names!r}; it must be a list of DNS names, one at least"
         faults |= _days_fault(news)
-        purpose = news.get("purpose", PURPOSES[0])
-        if purpose is not UNKNOWN and purpose not in PURPOSES:
-            faults["purpose"] = f"is {purpose!r}; it must be one of {', '.join(PURPOSES)}"
         if fault := _addresses_fault(news.get("addresses", [])):
             faults["addresses"] = fault
         authority = news.get("authority", UNKNOWN)
@@ -132,11 +125,7 @@ class Certificate(_Made):
         )
         names: list[x509.GeneralName] = [x509.DNSName(name) for name in news["names"]]
         names += [x509.IPAddress(ip_address(one)) for one in news.get("addresses", [])]
-        client = news.get("purpose") == "client"
-        uses = [
-            *([ExtendedKeyUsageOID.SERVER_AUTH] if signer or not client else []),
-            *([ExtendedKeyUsageOID.CLIENT_AUTH] if signer or client else []),
-        ]
+        uses = [ExtendedKeyUsageOID.SERVER_AUTH, *([ExtendedKeyUsageOID.CLIENT_AUTH] if signer else [])]
         builder = (
             builder.issuer_name(signer[0].subject if signer else _subject(news["names"][0]))
             .add_extension(x509.SubjectAlternativeName(names), critical=False)

@@ -26,7 +26,7 @@ from infra.artifacts import Index
 from infra.platform import cluster
 from infra.platform.monitoring import Monitoring, MonitoringArgs, linked, names, scraping, sending, view
 from infra.platform.monitoring.sending import ClientKey, Sender
-from infra.providers.isthmus.certificate import Certificate
+from infra.providers.isthmus.certificate import PARTS, Authority, Certificate
 from infra.providers.isthmus.handler import Context
 from infra.providers.isthmus.log import EngineLog
 from ops.mirror.sync import sync
@@ -114,8 +114,9 @@ def test_of_two_sites_each_has_a_sender_and_one_the_view(name: str) -> None:
 def test_only_who_proves_who_it_is_gets_in_and_over_tls_alone(near: list[Resource]) -> None:
     (own,) = file(near, f"{names.VIEW}-config", "web.yml").values()
     assert own["client_auth_type"] == "RequireAndVerifyClientCert"
-    clients = recording.the(near, "Secret", view.SECRET).inputs["stringData"]["value"]["clients.crt"]
-    assert clients == "certificate of prometheus-view-near\ncertificate of prometheus-view-far"
+    trusted = recording.the(near, "Secret", view.SECRET).inputs["stringData"]["value"]["ca.crt"]
+    (authority,) = [one for one in near if one.kind == "Authority" and one.options.parent == "view"]
+    assert trusted == f"certificate of {authority.name}"
     assert "--web.config.file=/etc/prometheus/web.yml" in container(near, names.VIEW)["args"]
 
 
@@ -128,12 +129,16 @@ def test_only_the_view_takes_writes(near: list[Resource], far: list[Resource]) -
 def test_keys_are_in_secrets_and_nowhere_else(near: list[Resource], far: list[Resource]) -> None:
     for resource in [*near, *far]:
         if recording.SECRET in json.dumps(resource.inputs):
-            assert resource.kind == "Secret" and recording.is_secret(resource.inputs["stringData"]), resource.name
+            # A certificate is told the key of who signs it.
+            held = resource.inputs["authority" if resource.kind == "Certificate" else "stringData"]
+            assert resource.kind in ("Certificate", "Secret"), resource.name
+            assert recording.is_secret(held) or recording.is_secret(held["private_key"]), resource.name
 
 
-def test_the_certificates_of_sites_are_of_clients_and_the_views_is_not(near: list[Resource]) -> None:
-    made = {one.name: one.inputs.get("purpose") for one in near if one.kind == "Certificate"}
-    assert made == {names.VIEW: None, f"{names.VIEW}-near": "client", f"{names.VIEW}-far": "client"}
+def test_all_certificates_are_of_the_views_own_authority(near: list[Resource]) -> None:
+    made = {one.name: one.inputs["authority"] for one in near if one.kind == "Certificate"}
+    assert made.keys() == {names.VIEW, f"{names.VIEW}-near", f"{names.VIEW}-far"}
+    assert {json.dumps(one, sort_keys=True).count("prometheus-view") for one in made.values()} == {2}
 
 
 def test_the_far_site_gets_the_key_that_the_view_knows() -> None:
@@ -292,19 +297,23 @@ def free_port() -> int:
 
 
 def keys(folder: Path) -> None:
-    """The files of the view's Secret and of the far site's, as the program would fill them."""
-    own = Certificate().create(CTX, {"names": [names.VIEW_NAME], "days": 3650})[1]
-    near, far = (
-        Certificate().create(CTX, {"names": [f"prometheus.{who}"], "days": 3650, "purpose": "client"})[1]
-        for who in ("near", "far")
-    )
+    """The files of the view's Secret and of the far site's, as the program would fill them, and of a stranger's."""
+    authority, another = (Authority().create(CTX, {"name": "isthmus-view", "days": 3650})[1] for _ in range(2))
+
+    def signed(by: dict[str, Any], name: str) -> dict[str, Any]:
+        signer = {part: by[part] for part in PARTS}
+        return Certificate().create(CTX, {"names": [name], "days": 3650, "authority": signer})[1]
+
+    own, far = signed(authority, names.VIEW_NAME), signed(authority, "prometheus.far")
+    stranger = signed(another, "prometheus.far")
     content = {
         "view": {
             "tls.crt": own["certificate"],
             "tls.key": own["private_key"],
-            "clients.crt": near["certificate"] + "\n" + far["certificate"],
+            "ca.crt": authority["certificate"],
         },
-        "far": {"tls.crt": far["certificate"], "tls.key": far["private_key"], "ca.crt": own["certificate"]},
+        "far": {"tls.crt": far["certificate"], "tls.key": far["private_key"], "ca.crt": authority["certificate"]},
+        "stranger": {"tls.crt": stranger["certificate"], "tls.key": stranger["private_key"]},
     }
     for who, files in content.items():
         (folder / who).mkdir()
@@ -392,7 +401,7 @@ def running(prometheus: Path, tmp_path: Path) -> Running:
 @pytest.mark.mirror
 def test_a_stranger_can_neither_write_nor_read(running: Running) -> None:
     with running.view():
-        for who in (None, "view"):  # nobody, and one whose certificate proves a server
+        for who in (None, "stranger"):  # nobody, and one of another authority of the same name
             with running.client(who) as client, pytest.raises(httpx.TransportError):
                 client.get("/-/ready")
         with httpx.Client(base_url=f"http://127.0.0.1:{running.port}", trust_env=False) as plain:
