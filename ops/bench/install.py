@@ -69,8 +69,9 @@ def moved(environment: Environment) -> Environment:
         return CIDR[int(address) - int(network.cidr.network_address)]
 
     names = ("gateway", "mirror_address", "api_address", "ingress_address")
-    there = network.model_copy(update={"cidr": CIDR, **{name: shift(getattr(network, name)) for name in names}})
-    hosts = [host.model_copy(update={"address": shift(host.address)}) for host in site.hosts]
+    ranges = {"cidr": CIDR, "admin_cidrs": (CIDR,)}
+    there = network.model_copy(update={**ranges, **{name: shift(getattr(network, name)) for name in names}})
+    hosts = tuple(host.model_copy(update={"address": shift(host.address)}) for host in site.hosts)
     return environment.model_copy(
         update={"name": "bench", "onprem": site.model_copy(update={"network": there, "hosts": hosts})}
     )
