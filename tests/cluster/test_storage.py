@@ -101,14 +101,21 @@ def test_a_driver_that_dies_on_a_host_takes_no_volume_with_it(site: Volumes) -> 
     host = sites.one(load(site.environment), site.site).workers()[0].name
     site.claim("outlives", "50Mi")
     site.pod("outlives", "outlives", node=host)
-    site.write("outlives", "before", 5)
+    assert site.write("outlives", "before", 5) == ""
     before = site.read("outlives", "before")
     drivers = ("-n", NAMESPACE, "-l", f"app.kubernetes.io/name={NODE}", f"--field-selector=spec.nodeName={host}")
-    (driver,) = cluster.items(site.environment, "pods", *drivers, site=site.site)
-    kill = ("delete", "pod", driver["metadata"]["name"], "-n", NAMESPACE, "--grace-period=0", "--force")
+
+    def ready() -> set[str]:
+        """Names of the drivers on the host that work."""
+        found = cluster.items(site.environment, "pods", *drivers, site=site.site)
+        return {pod["metadata"]["name"] for pod in found if cluster.ready(pod)}
+
+    (driver,) = ready()
+    kill = ("delete", "pod", driver, "-n", NAMESPACE, "--grace-period=0", "--force")
     cluster.kubectl(site.environment, *kill, site=site.site)
     assert site.write("outlives", "meanwhile", 5) == ""
     assert site.read("outlives", "before") == before
+    site.until(60, lambda: bool(ready() - {driver}), "there is no other driver")
     # The next driver mounts volumes on the host, and lets go of what the one before it has mounted.
     site.claim("later", "50Mi")
     site.pod("later", "later", node=host)
