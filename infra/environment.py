@@ -77,6 +77,9 @@ class SiteNetwork(Model):
     )
     gateway: Address
     mirror_address: Address = Field(description="the site's registry, which serves images and files")
+    mirror_metrics_port: Port | None = Field(
+        default=None, description="where it tells Prometheus of itself, over HTTP at /metrics; a lab's always does"
+    )
     api_address: Address = Field(description="floating address of the Kubernetes API")
     api_port: Port = 8443
     ingress_address: Address = Field(description="floating address of what the cluster serves to people")

@@ -28,7 +28,13 @@ HOST_PORTS = {
     10250: "the kubelet",
     9100: "the node exporter",
     8404: "the load balancer's health",
-    8405: "the load balancer's metrics",
+    8406: "the load balancer's way to the cluster's DNS",
+    naming.LOAD_BALANCER_METRICS_PORT: "the load balancer's metrics",
+    naming.ETCD_METRICS_PORT: "etcd's metrics",
+    naming.CONTAINERD_METRICS_PORT: "containerd's metrics",
+    naming.CILIUM_METRICS_PORT: "Cilium's metrics",
+    naming.HUBBLE_METRICS_PORT: "the metrics of flows",
+    naming.GPU_METRICS_PORT: "the GPUs' metrics",
 }
 """Ports that a host uses itself, so that no load balancer on it can have them."""
 

@@ -44,6 +44,16 @@ INGRESS_POD_PORT: Final = 8080
 LOAD_BALANCER_METRICS_PORT: Final = 8405
 """Where, at its host's own address, each load balancer tells Prometheus of itself."""
 
+ETCD_METRICS_PORT: Final = 2381
+CONTAINERD_METRICS_PORT: Final = 1338
+CILIUM_METRICS_PORT: Final = 9962
+HUBBLE_METRICS_PORT: Final = 9965
+GPU_METRICS_PORT: Final = 9400
+"""Where the others of a host do; the last is the DCGM exporter's."""
+
+MIRROR_METRICS_PORT: Final = 5001
+"""Where a lab's registry does."""
+
 INGRESS_CHECK_PATH: Final = "/v2/health/ready"
 """Answers 200 where a model is served; the load balancers ask it."""
 

@@ -70,7 +70,9 @@ def onprem(env: Environment, index: Index, alert_secrets: AlertSecrets) -> Onpre
     platform = Platform(
         "platform",
         PlatformArgs(
-            cluster=cluster.of_hosts(env.onprem, linked=bool(env.cloud), mesh=joined),
+            cluster=cluster.of_hosts(
+                env.onprem, linked=bool(env.cloud), mesh=joined, nvidia_hosts=nodes.nvidia_hosts(env)
+            ),
             kubernetes_version=env.kubernetes.version,
             storage=env.platform.storage,
             object_store=env.platform.object_store,

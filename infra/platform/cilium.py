@@ -26,8 +26,21 @@ MESHED: Final = manifests.logical_name(
 """The Deployment that no pod waits for: the other site's agents alone ask it."""
 
 
+UNUSED: Final = ("hubble-peer", "hubble-metrics", "cilium-agent")
+"""Services of the chart's: of a server that is off, and of metrics that Prometheus finds by the agents' pods."""
+
+
 def objects(cluster: Cluster, index: Index, kubernetes_version: str) -> list[chart.Manifest]:
-    """Every object of Cilium."""
+    """Every object of Cilium that has a use."""
+    return [one for one in _rendered(cluster, index, kubernetes_version) if not unused(one)]
+
+
+def unused(manifest: chart.Manifest) -> bool:
+    """Whether it is one of those Services."""
+    return manifest["kind"] == "Service" and manifest["metadata"]["name"] in UNUSED
+
+
+def _rendered(cluster: Cluster, index: Index, kubernetes_version: str) -> list[chart.Manifest]:
     return chart.render(
         index.artifact("cilium-chart"),
         index.artifact("helm"),

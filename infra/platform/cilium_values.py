@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from infra import naming
 from infra.environment_checks import NODE_PREFIX
 from infra.platform.cluster import Cluster
 
@@ -42,6 +43,7 @@ def values(
         **(_beside_tunnels() if cluster.linked else {}),
         # Amazon's own balancers are what Services of that type get.
         **({"defaultLBServiceIPAM": "none"} if cluster.eks else {}),
+        **_told(),
         **_left_out(),
         "image": {"override": agent_image, "pullPolicy": "IfNotPresent"},
         # A changed setting reaches pods only when they start anew.
@@ -105,12 +107,25 @@ def _through_the_link() -> dict[str, Any]:
     }
 
 
+def _told() -> dict[str, Any]:
+    """What agents tell Prometheus: of themselves, and by Hubble of flows. Its own server nobody asks, so it is off."""
+    namespaces = "labelsContext=source_namespace,destination_namespace"
+    return {
+        "prometheus": {"enabled": True, "port": naming.CILIUM_METRICS_PORT},
+        "hubble": {
+            "enabled": True,
+            "listenAddress": None,
+            "tls": {"enabled": False},
+            "metrics": {"enabled": [f"drop:{namespaces}", f"flow:{namespaces}"], "port": naming.HUBBLE_METRICS_PORT},
+        },
+    }
+
+
 def _left_out() -> dict[str, Any]:
-    """Parts that nothing here uses. Without Hubble the chart makes no certificates either; the mesh has ours."""
+    """Parts that nothing here uses."""
     return {
         "envoy": {"enabled": False},
         "l7Proxy": False,
-        "hubble": {"enabled": False},
         # Every node would probe every other, all the time; the kubelets' and the load balancers' checks find faults.
         "healthChecking": False,
         "endpointHealthChecking": {"enabled": False},

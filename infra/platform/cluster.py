@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Final
@@ -12,6 +12,7 @@ import pulumi
 
 from infra import addressing, nodes
 from infra.environment import Cloud, Onprem
+from infra.naming import MIRROR_METRICS_PORT
 
 CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
 
@@ -73,6 +74,10 @@ class Cluster:
     """Whether Amazon runs the API servers and makes nodes and load balancers."""
     mesh: Mesh | None = None
     """None where the site stands alone."""
+    gpu_hosts: Mapping[str, IPv4Address] = field(default_factory=dict)
+    """Hosts with the DCGM exporter, by name: their own addresses."""
+    registry_metrics: str | None = None
+    """HOST:PORT where the site's registry tells of itself over HTTP; None where it does not."""
 
     def service_address(self, offset: int) -> IPv4Address:
         """A fixed address in the Services' range."""
@@ -85,9 +90,14 @@ class Cluster:
 
 
 def of_hosts(
-    site: Onprem, cgroup_root: Path = CGROUP_ROOT, *, linked: bool = False, mesh: Mesh | None = None
+    site: Onprem,
+    cgroup_root: Path = CGROUP_ROOT,
+    *,
+    linked: bool = False,
+    mesh: Mesh | None = None,
+    nvidia_hosts: Sequence[str] = (),
 ) -> Cluster:
-    """The cluster of a site of hosts."""
+    """The cluster of a site of hosts; `nvidia_hosts` are names of those that role `nvidia` takes care of."""
     return Cluster(
         name=site.cluster.name,
         id=site.cluster.id,
@@ -105,6 +115,8 @@ def of_hosts(
         # host has in the pod network. Of that network Cilium matches hosts alone here: pods go by labels.
         senders=(site.network.cidr, site.network.pod_cidr),
         mesh=mesh,
+        gpu_hosts={host.name: host.address for host in site.hosts if host.name in nvidia_hosts},
+        registry_metrics=_registry_metrics(site),
     )
 
 
@@ -135,6 +147,11 @@ def of_eks(cloud: Cloud, site: IPv4Network, api_host: pulumi.Input[str], *, mesh
         eks=True,
         mesh=mesh,
     )
+
+
+def _registry_metrics(site: Onprem) -> str | None:
+    port = MIRROR_METRICS_PORT if site.provisioner == "lab" else site.network.mirror_metrics_port
+    return f"{site.network.mirror_address}:{port}" if port else None
 
 
 def cgroup_mount(site: Onprem, cgroup_root: Path = CGROUP_ROOT) -> str:

@@ -172,4 +172,5 @@ def test_a_floating_address_that_a_stranger_holds_is_refused_and_one_of_ours_is_
 def test_the_ports_that_are_kept_free_for_load_balancers_are_those_that_they_take() -> None:
     defaults = role_yaml("load_balancer", "defaults/main.yml")
     assert defaults["load_balancer_health_port"] == preflight.HEALTH_PORT
+    assert defaults["load_balancer_dns_port"] == preflight.DNS_PORT
     assert preflight.METRICS_PORT == defaults["load_balancer_metrics_port"] == LOAD_BALANCER_METRICS_PORT

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import tomllib
 from collections.abc import Callable
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import pytest
 import yaml
 
 from infra.naming import LOAD_BALANCER_METRICS_PORT
-from infra.platform.monitoring.names import NODE_EXPORTER_PORT
+from infra.platform.monitoring.host_jobs import Hosts
+from infra.platform.monitoring.names import KUBELET_PORT
 from infra.providers.isthmus.hostprep import MACHINE_REALTIME_US
 from tests.ansible.conftest import HOSTS, role_yaml
 
@@ -285,7 +287,7 @@ def test_the_host_firewall_lets_in_what_the_cluster_needs_and_nothing_else(rende
         "ip saddr 10.244.0.0/16 jump members",
         "udp dport 8472 accept",
         "jump members",
-        "tcp dport { 6443, 8405, 9100, 10250 } accept",
+        "tcp dport { 1338, 2381, 6443, 8405, 9100, 9400, 9962, 9965, 10250 } accept",
     ]
 
 
@@ -307,4 +309,5 @@ def test_of_the_other_site_the_host_firewall_lets_in_what_is_for_pods_and_nothin
 
 def test_the_host_firewall_knows_the_ports_where_hosts_tell_of_themselves() -> None:
     ports = role_yaml("host_firewall", "vars/main.yml")["__host_firewall_metrics_ports"]
-    assert set(ports) == {NODE_EXPORTER_PORT, LOAD_BALANCER_METRICS_PORT}
+    every = Hosts(load_balancers={"one": IPv4Address("10.0.0.11")}, gpu_hosts={"one": IPv4Address("10.0.0.11")})
+    assert {*ports, KUBELET_PORT} == {*every.ports}

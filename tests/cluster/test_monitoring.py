@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from infra import nodes
 from infra.environment import Onprem
 from infra.paths import state
-from infra.platform.monitoring import names, scraping
+from infra.platform.monitoring import host_jobs, names, scraping
 from ops import cluster, machines, sites
 from ops.console import Failure
 from ops.up import load
@@ -40,6 +41,12 @@ ANSWERS = {
     "alive": "up",
     "api-server": "apiserver_request_total",
     "load-balancer": "haproxy_backend_active_servers",
+    "etcd": "etcd_server_has_leader",
+    "containerd": "containerd_cri_image_pulls_total",
+    "cilium": "cilium_endpoint_state",
+    "flows": "hubble_flows_processed_total",
+    "registry": "registry_http_requests_total",
+    "gpu": "DCGM_FI_DEV_GPU_UTIL",
     "view": "prometheus_tsdb_head_series",
 }
 """Job -> what it is asked for."""
@@ -59,7 +66,7 @@ def prometheus(environment: str, site: str) -> Iterator[Api]:
 def jobs(environment: str, site: str) -> set[str]:
     """What there is to read on a site: replication runs where training does not, the object store is on-prem."""
     settings = load(environment)
-    found = set(ANSWERS)
+    found = {*ANSWERS} - ({"gpu"} if site != "onprem" or not nodes.nvidia_hosts(settings) else set())
     if not of(environment, site).having("load_balancer"):
         found.remove("load-balancer")
     if site != "onprem":
@@ -80,7 +87,11 @@ def test_every_job_has_an_answer_to_look_for() -> None:
         cluster="",
         every_s=30,
         retention="",
-        load_balancers={"onprem-1": IPv4Address("10.90.0.11")},
+        hosts=host_jobs.Hosts(
+            load_balancers={"onprem-1": IPv4Address("10.90.0.11")},
+            gpu_hosts={"onprem-1": IPv4Address("10.90.0.11")},
+            registry="10.90.0.2:5001",
+        ),
         view_url="https://10.96.0.9:9443",
         reads_view=True,
     )
@@ -95,6 +106,11 @@ def test_every_target_is_there_and_answers(environment: str, site: str, promethe
         "node": len(hosts.hosts),
         "alive": len(hosts.hosts),
         "api-server": len(hosts.having("control_plane")),
+        "etcd": len(hosts.having("control_plane")),
+        "containerd": len(hosts.hosts),
+        "cilium": len(hosts.hosts),
+        "flows": len(hosts.hosts),
+        "registry": 1,
     }
     if balancers := hosts.having("load_balancer"):
         expected["load-balancer"] = len(balancers)

@@ -148,7 +148,7 @@ def test_workloads_reach_the_agent_that_gives_keys_and_s3_and_no_private_address
 def test_api_servers_are_asked_at_amazons_port(resources: list[Resource]) -> None:
     assert (["10.32.0.0/16"], [443]) in egress(resources, "monitoring-kube-state-metrics")
     assert (["10.32.0.0/16"], [443]) in egress(resources, "status-status")
-    assert (["10.32.0.0/16"], [443, 10250, 9100]) in egress(resources, "monitoring-prometheus")
+    assert (["10.32.0.0/16"], [443, 10250, 9100, 9962, 9965]) in egress(resources, "monitoring-prometheus")
 
 
 def test_samples_go_through_the_link_to_the_view_as_models_do(resources: list[Resource]) -> None:

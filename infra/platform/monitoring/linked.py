@@ -1,4 +1,4 @@
-"""The rules of an environment with two sites: those of the view over both, and of who sends to it.
+"""The rules of an environment with two sites: of the view over both, of who sends to it, and of the mesh.
 
 A site that stands alone has none of them. What only the environment file says becomes a series that rules compare with,
 as in bounds.py.
@@ -19,6 +19,11 @@ SITES_FILE: Final = "sites.yaml"
 def of_senders() -> dict[str, str]:
     """Of each site's own Prometheus, by the file's name."""
     return _read("sending.yaml")
+
+
+def of_mesh() -> dict[str, str]:
+    """Of a site's own Prometheus where the clusters are meshed, by the file's name."""
+    return _read("mesh.yaml")
 
 
 def of_view(*, far_site: str) -> dict[str, str]:

@@ -14,6 +14,8 @@ PROMETHEUS: Final = "prometheus"
 ALERTMANAGER: Final = "alertmanager"
 NODE_EXPORTER: Final = "node-exporter"
 KUBE_STATE_METRICS: Final = "kube-state-metrics"
+CILIUM: Final = "cilium-agent"
+"""What the chart calls the agents' pods in their labels."""
 VIEW: Final = "prometheus-view"
 """The Prometheus that both sites send to; on-prem alone."""
 

@@ -7,6 +7,7 @@ one. A replica whose host is lost waits for it, as every pod of a StatefulSet do
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Final
 
@@ -16,24 +17,17 @@ from pulumi_kubernetes import apps, core, policy
 
 from infra.artifacts import Index
 from infra.environment import Monitoring as Settings
-from infra.naming import (
-    INGRESS_POD_PORT,
-    LOAD_BALANCER_METRICS_PORT,
-    OBJECT_STORE_NAMESPACE,
-    WORKLOADS_NAMESPACE,
-)
+from infra.naming import INGRESS_POD_PORT, OBJECT_STORE_NAMESPACE, WORKLOADS_NAMESPACE
 from infra.platform import accounts, pods, policies
 from infra.platform.cluster import Cluster
-from infra.platform.monitoring import access, bounds, linked, scraping, server
+from infra.platform.monitoring import access, bounds, host_jobs, linked, scraping, server
 from infra.platform.monitoring.names import (
     ALERTMANAGER,
     ALERTMANAGER_PORT,
     COREDNS_PORT,
     KUBE_STATE_METRICS,
     KUBE_STATE_METRICS_PORT,
-    KUBELET_PORT,
     NAMESPACE,
-    NODE_EXPORTER_PORT,
     PROMETHEUS,
     PROMETHEUS_PORT,
 )
@@ -73,7 +67,7 @@ class Prometheus(pulumi.ComponentResource):
             cluster=args.cluster.name,
             every_s=args.settings.scrape_seconds,
             retention=server.retention(args.settings.capacity),
-            load_balancers=args.cluster.load_balancers,
+            hosts=host_jobs.of(args.cluster),
             view_url=args.sender.url if args.sender else None,
             reads_view=args.reads_view,
         )
@@ -82,6 +76,8 @@ class Prometheus(pulumi.ComponentResource):
         written |= bounds.files(model_age_days=args.model_age_days)
         if args.sender:
             written |= linked.of_senders()
+        if args.cluster.mesh:
+            written |= linked.of_mesh()
         rules = server.files(APP, "rules", written, child)
         needed = [*_access(child), _network(args, child)]
         if args.sender:
@@ -140,11 +136,10 @@ def _network(args: PrometheusArgs, opts: pulumi.ResourceOptions) -> pulumi.Resou
     dns: policies.Peer = {**policies.namespace("kube-system"), **policies.app("coredns")}
     store = policies.app(OBJECT_STORE, within=OBJECT_STORE_NAMESPACE)
     workloads = [policies.app(app, within=WORKLOADS_NAMESPACE) for app in ("inference", "replication")]
-    of_hosts = [cluster.api_server_port, KUBELET_PORT, NODE_EXPORTER_PORT]
-    if cluster.load_balancers:
-        of_hosts.append(LOAD_BALANCER_METRICS_PORT)
+    of_hosts = host_jobs.of(cluster)
     egress: list[policies.Egress] = [
-        {"to": [hosts], "ports": policies.ports(*of_hosts)},
+        {"to": [hosts], "ports": policies.ports(cluster.api_server_port, *of_hosts.ports)},
+        *_registry(of_hosts.registry),
         {"to": [dns], "ports": policies.ports(COREDNS_PORT)},
         {"to": [store], "ports": policies.ports(ADMIN_PORT)},
         {"to": workloads, "ports": policies.ports(INGRESS_POD_PORT)},
@@ -154,6 +149,13 @@ def _network(args: PrometheusArgs, opts: pulumi.ResourceOptions) -> pulumi.Resou
         *([args.sender.egress] if args.sender else []),
     ]
     return policies.allow(APP, NAMESPACE, ingress=[itself], egress=egress, opts=opts)
+
+
+def _registry(target: str | None) -> list[policies.Egress]:
+    if not target:
+        return []
+    address, _, port = target.rpartition(":")
+    return [{"to": [policies.network(IPv4Network(address))], "ports": policies.ports(int(port))}]
 
 
 def _pod(args: PrometheusArgs, config: pulumi.Input[str], rules: pulumi.Input[str]) -> core.v1.PodSpecArgsDict:

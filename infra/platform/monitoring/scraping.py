@@ -7,32 +7,44 @@ or a question of an operator needs: API servers and kubelets have thousands of s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from typing import Any, Final
 
-from infra.naming import LOAD_BALANCER_METRICS_PORT, OBJECT_STORE_NAMESPACE, WORKLOADS_NAMESPACE
-from infra.platform.monitoring import names, sending
+from infra.naming import OBJECT_STORE_NAMESPACE, WORKLOADS_NAMESPACE
+from infra.platform.monitoring import host_jobs, names, sending
+from infra.platform.monitoring.host_jobs import TOKEN_FILE, Hosts, keep
 
-TOKEN_FILE: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 AUTHORITY_FILE: Final = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
 RULES_PATH: Final = "/etc/prometheus-rules"
 """Not below the configuration's folder: nothing can be mounted inside what is mounted read-only."""
 
 
+EVERYTHING: Final = ".+"
+
+
 @dataclass(frozen=True, kw_only=True)
 class App:
-    """Pods that are read by the port of that name; `dropped` is a pattern of what is not kept of them."""
+    """Pods that are read by the port of that name; `kept` and `dropped` are patterns of what is kept of them."""
 
     job: str
     namespace: str
     app: str
     port: str
+    kept: str = EVERYTHING
     dropped: str = "go_.*|python_.*|promhttp_.*|.*_created"
     keeps_labels: bool = False
     """Whether labels of its series win over those of the target: where it tells of others."""
 
+
+CILIUM: Final = (
+    "cilium_(clustermesh_remote_cluster(s|_(readiness_status|failures|nodes|endpoints))"
+    "|(drop|forward)_(count|bytes)_total|controllers_failing|unreachable_nodes|errors_warnings_total"
+    "|endpoint_(state|regenerations_total)|identity|policy|policy_(change_total|endpoint_enforcement_status)"
+    "|bpf_map_pressure|datapath_conntrack_gc_entries)"
+    "|cilium_process_(cpu_seconds_total|resident_memory_bytes)"
+)
+HUBBLE: Final = "hubble_(drop_total|flows_processed_total|lost_events_total)"
+"""Of the flows that agents see: how many, between which namespaces, and what was dropped of them and why."""
 
 APPS: Final = (
     App(job="prometheus", namespace=names.NAMESPACE, app=names.PROMETHEUS, port="http"),
@@ -48,19 +60,10 @@ APPS: Final = (
     App(job="object-store", namespace=OBJECT_STORE_NAMESPACE, app="garage", port="admin"),
     App(job="inference", namespace=WORKLOADS_NAMESPACE, app="inference", port="http"),
     App(job="replication", namespace=WORKLOADS_NAMESPACE, app="replication", port="http"),
+    App(job="cilium", namespace="kube-system", app=names.CILIUM, port="prometheus", kept=CILIUM),
+    App(job="flows", namespace="kube-system", app=names.CILIUM, port="hubble-metrics", kept=HUBBLE),
 )
 
-KUBELET: Final = (
-    "kubelet_(volume_stats_(available|capacity)_bytes|running_pods|certificate_manager_client_.*)"
-    "|process_(cpu_seconds_total|resident_memory_bytes)"
-)
-CADVISOR: Final = (
-    "container_network_(receive|transmit)_bytes_total;(POD)?;.+"
-    "|container_(cpu_usage_seconds_total|cpu_cfs_(throttled_)?periods_total|memory_working_set_bytes|oom_events_total)"
-    ";[^;]+;.+"
-)
-"""By name, container and pod: what a pod uses is the sum of its containers; its network is the pod's own. What is of no
-pod is the host's, which tells it better itself."""
 API_SERVER: Final = (
     "(apiserver_(request_total|current_inflight_requests|storage_size_bytes"
     "|client_certificate_expiration_seconds_bucket)"
@@ -69,18 +72,6 @@ API_SERVER: Final = (
 )
 """By name, operation and bound: of their waits for etcd the number of writes, and of those that are quick. All bounds,
 of reads too and for each kind of objects, are thousands."""
-LOAD_BALANCER: Final = (
-    "haproxy_(backend_(active_servers|http_responses_total|connection_errors_total|retry_warnings_total)"
-    "|frontend_(current_sessions|http_responses_total))"
-)
-ADDRESSES_EVERY_S: Final = 10
-"""How often load balancers are read: that an address has lost a holder must be known within half a minute."""
-ALIVE_EVERY_S: Final = 5
-"""How often kubelets are asked whether they answer at all: three times without an answer, and the host is down."""
-IMPATIENCE: Final = "4s"
-"""How long what is read so often may take: whoever is lost says nothing, and is given up before the next question."""
-
-
 REPLICA: Final = "prometheus_replica"
 """In the view, which of a site's Prometheus has read a sample; each puts its pod's name for the variable."""
 
@@ -90,7 +81,7 @@ def config(
     cluster: str,
     every_s: int,
     retention: str,
-    load_balancers: Mapping[str, IPv4Address],
+    hosts: Hosts,
     view_url: str | None = None,
     reads_view: bool = False,
 ) -> dict[str, Any]:
@@ -98,7 +89,7 @@ def config(
 
     `view_url`: where the view over both sites takes samples; None where there is none. `reads_view`: if it is here.
     """
-    found = _of_site(cluster=cluster, every_s=every_s, retention=retention, load_balancers=load_balancers)
+    found = _of_site(cluster=cluster, every_s=every_s, retention=retention, hosts=hosts)
     if view_url:
         found["global"]["external_labels"][REPLICA] = "${POD_NAME}"
         # The alerts of replicas stay the same.
@@ -109,9 +100,7 @@ def config(
     return found
 
 
-def _of_site(
-    *, cluster: str, every_s: int, retention: str, load_balancers: Mapping[str, IPv4Address]
-) -> dict[str, Any]:
+def _of_site(*, cluster: str, every_s: int, retention: str, hosts: Hosts) -> dict[str, Any]:
     return {
         "global": {
             "scrape_interval": f"{every_s}s",
@@ -124,18 +113,14 @@ def _of_site(
         "alerting": {"alertmanagers": [alertmanagers()]},
         "scrape_configs": [
             *(_app(app) for app in APPS),
-            *_hosts(),
+            *host_jobs.jobs(hosts),
             _api_servers(),
-            *([_load_balancers(load_balancers)] if load_balancers else []),
         ],
     }
 
 
 # The same words in every job, so that Prometheus watches pods once.
 _PODS: Final = [{"role": "pod"}]
-_NODES: Final = [{"role": "node"}]
-_NODE_LABEL: Final = {"source_labels": ["__meta_kubernetes_node_name"], "target_label": "node"}
-_NODE_INSTANCE: Final = {"source_labels": ["__meta_kubernetes_node_name"], "target_label": "instance"}
 
 
 def alertmanagers(*, within: str | None = None) -> dict[str, Any]:
@@ -168,44 +153,11 @@ def _app(app: App) -> dict[str, Any]:
         "honor_labels": app.keeps_labels,
         "kubernetes_sd_configs": _PODS,
         "relabel_configs": [*_selected(app.namespace, app.app, app.port), *labels],
-        "metric_relabel_configs": [{"source_labels": ["__name__"], "regex": app.dropped, "action": "drop"}],
+        "metric_relabel_configs": [
+            *([keep(app.kept)] if app.kept != EVERYTHING else []),
+            {"source_labels": ["__name__"], "regex": app.dropped, "action": "drop"},
+        ],
     }
-
-
-def _hosts() -> list[dict[str, Any]]:
-    """Of each host its kubelet, what that knows of its containers, the host itself, and whether it is there."""
-    # kubeadm's kubelets sign their serving certificates themselves, see README.md, Limits.
-    kubelet = {"scheme": "https", "authorization": {"credentials_file": TOKEN_FILE}}
-    kubelet |= {"tls_config": {"insecure_skip_verify": True}}
-    host = {"kubernetes_sd_configs": _NODES, "relabel_configs": [_NODE_LABEL, _NODE_INSTANCE]}
-    at_port = {
-        "source_labels": ["__meta_kubernetes_node_address_InternalIP"],
-        "replacement": f"$1:{names.NODE_EXPORTER_PORT}",
-        "target_label": "__address__",
-    }
-    return [
-        {"job_name": "kubelet", **kubelet, **host, "metric_relabel_configs": [_keep(KUBELET)]},
-        {
-            "job_name": "cadvisor",
-            "metrics_path": "/metrics/cadvisor",
-            # When the kubelet looked at a container is of no use here, and a sample in the past goes stale late.
-            "honor_timestamps": False,
-            **kubelet,
-            **host,
-            "metric_relabel_configs": [_keep(CADVISOR, "container", "pod")],
-        },
-        {**host, "job_name": "node", "relabel_configs": [_NODE_LABEL, _NODE_INSTANCE, at_port]},
-        {
-            "job_name": "alive",
-            "scrape_interval": f"{ALIVE_EVERY_S}s",
-            "scrape_timeout": IMPATIENCE,
-            # The shortest of what a kubelet tells, and nothing of it is kept: that it answers is what is asked.
-            "metrics_path": "/metrics/slis",
-            **kubelet,
-            **host,
-            "metric_relabel_configs": [{"regex": ".*", "action": "drop"}],
-        },
-    ]
 
 
 def _api_servers() -> dict[str, Any]:
@@ -219,23 +171,7 @@ def _api_servers() -> dict[str, Any]:
         "tls_config": {"ca_file": AUTHORITY_FILE, "server_name": "kubernetes.default.svc"},
         "kubernetes_sd_configs": [{"role": "endpointslice", "namespaces": {"names": ["default"]}}],
         "relabel_configs": [{"source_labels": list(found), "regex": "kubernetes;https", "action": "keep"}],
-        "metric_relabel_configs": [_keep(API_SERVER, "operation", "le")],
-    }
-
-
-def _load_balancers(addresses: Mapping[str, IPv4Address]) -> dict[str, Any]:
-    """Known from the environment: one that is gone, or is no member of the cluster, is missed all the same."""
-    return {
-        "job_name": "load-balancer",
-        "scrape_interval": f"{ADDRESSES_EVERY_S}s",
-        "scrape_timeout": IMPATIENCE,
-        # Not each of its servers, of which there is a place for many more than run.
-        "params": {"scope": ["frontend", "backend"]},
-        "static_configs": [
-            {"targets": [f"{address}:{LOAD_BALANCER_METRICS_PORT}"], "labels": {"node": name, "instance": name}}
-            for name, address in addresses.items()
-        ],
-        "metric_relabel_configs": [_keep(LOAD_BALANCER)],
+        "metric_relabel_configs": [keep(API_SERVER, "operation", "le")],
     }
 
 
@@ -246,7 +182,3 @@ def _view() -> dict[str, Any]:
         "scheme": "https",
         "tls_config": sending.tls(),
     }
-
-
-def _keep(pattern: str, *labels: str) -> dict[str, Any]:
-    return {"source_labels": ["__name__", *labels], "regex": pattern, "action": "keep"}

@@ -11,11 +11,11 @@ import urllib.request
 from pathlib import Path
 from typing import Any, ClassVar
 
+from infra.naming import MIRROR_METRICS_PORT, MIRROR_PORT
 from infra.providers.isthmus import hostprep, images, lab
 from infra.providers.isthmus.handler import UNKNOWN, Change, Context, PartialFailure, ResourceError, input_changes
 from infra.providers.isthmus.podman import CGROUP_PARENT, Podman
 
-MIRROR_PORT = 5000
 MIRROR_PATIENCE_S = 30
 
 # Read-only: what is in the mirror was put there and checked by `mirror sync`, and nodes only fetch.
@@ -26,7 +26,10 @@ REGISTRY_CONFIG = {
         "filesystem": {"rootdirectory": "/var/lib/registry"},
         "maintenance": {"readonly": {"enabled": True}, "uploadpurging": {"enabled": False}},
     },
-    "http": {"addr": f":{MIRROR_PORT}"},
+    "http": {
+        "addr": f":{MIRROR_PORT}",
+        "debug": {"addr": f":{MIRROR_METRICS_PORT}", "prometheus": {"enabled": True, "path": "/metrics"}},
+    },
 }
 
 

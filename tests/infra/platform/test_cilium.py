@@ -8,10 +8,11 @@ from typing import Any
 import pulumi
 import pytest
 
-from infra import environment
+from infra import environment, naming
 from infra.artifacts import Index
 from infra.paths import ROOT
 from infra.platform import chart, cilium, cilium_values, cluster
+from infra.platform.monitoring import names, scraping
 from tests.infra import recording
 
 FACTS = cluster.of_hosts(recording.local().onprem)
@@ -101,7 +102,7 @@ def test_rendering_twice_gives_the_same_objects(objects: list[chart.Manifest], t
         ),
         cache=tmp_path,
     )
-    assert again == objects
+    assert [one for one in again if not cilium.unused(one)] == objects
 
 
 @pytest.mark.apiserver
@@ -120,3 +121,20 @@ def test_the_chart_runs_our_images_alone(objects: list[chart.Manifest]) -> None:
 def image_of(objects: list[chart.Manifest], kind: str) -> str:
     (one,) = (one for one in objects if one["kind"] == kind)
     return str(one["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+@pytest.mark.apiserver
+def test_agents_tell_prometheus_where_it_asks_and_offer_their_flows_to_nobody(objects: list[chart.Manifest]) -> None:
+    (agent,) = [one for one in objects if one["kind"] == "DaemonSet"]
+    template = agent["spec"]["template"]
+    asked = {(app.app, app.port): app for app in scraping.APPS if app.app == names.CILIUM}
+    assert template["metadata"]["labels"]["app.kubernetes.io/name"] == names.CILIUM
+    offered = {port["name"]: port["containerPort"] for one in template["spec"]["containers"] for port in one["ports"]}
+    assert {port for _, port in asked} == {"prometheus", "hubble-metrics"} <= offered.keys()
+    assert (offered["prometheus"], offered["hubble-metrics"]) == (
+        naming.CILIUM_METRICS_PORT,
+        naming.HUBBLE_METRICS_PORT,
+    )
+    (config,) = [one for one in objects if one["metadata"]["name"] == "cilium-config"]
+    assert "hubble-listen-address" not in config["data"]
+    assert not [one for one in objects if one["kind"] == "Service"]

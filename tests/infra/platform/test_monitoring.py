@@ -14,7 +14,7 @@ from infra import environment, naming
 from infra.naming import INGRESS_POD_PORT, OBJECT_STORE_NAMESPACE, WORKLOADS_NAMESPACE
 from infra.paths import ROOT
 from infra.platform import cluster, object_store, policies
-from infra.platform.monitoring import Monitoring, MonitoringArgs, bounds, names, prometheus, scraping, server
+from infra.platform.monitoring import Monitoring, MonitoringArgs, bounds, host_jobs, names, prometheus, scraping, server
 from infra.platform.object_store_settings import ADMIN_PORT
 from tests.infra import recording
 from tests.infra.recording import Resource
@@ -60,7 +60,7 @@ def pod(resources: list[Resource], kind: str, name: str) -> dict[str, Any]:
 
 def scraped() -> dict[str, dict[str, Any]]:
     config = scraping.config(
-        cluster="onprem", every_s=30, retention="1B", load_balancers={"onprem-1": IPv4Address("10.90.0.11")}
+        cluster="onprem", every_s=30, retention="1B", hosts=host_jobs.of(cluster.of_hosts(recording.local().onprem))
     )
     return {job["job_name"]: job for job in config["scrape_configs"]}
 
@@ -143,7 +143,8 @@ def test_prometheus_reaches_the_ports_of_its_targets_and_nothing_else(resources:
     reached = peers(policy(resources, "prometheus")["egress"], "to")
     shown = {_shown(json.loads(peer)): ports for peer, ports in reached.items()}
     assert shown == {
-        "10.90.0.0/24": {6443, 10250, 9100, naming.LOAD_BALANCER_METRICS_PORT},
+        "10.90.0.0/24": {6443, 10250, 9100, naming.LOAD_BALANCER_METRICS_PORT, 2381, 1338, 9962, 9965},
+        "10.90.0.2/32": {naming.MIRROR_METRICS_PORT},
         "kube-system/coredns": {9153},
         f"{OBJECT_STORE_NAMESPACE}/garage": {ADMIN_PORT},
         f"{WORKLOADS_NAMESPACE}/inference": {INGRESS_POD_PORT},
@@ -199,9 +200,39 @@ def test_where_nobody_watches_nothing_is_opened() -> None:
 # --- what it reads
 
 
+def test_etcd_is_read_where_a_control_plane_is_and_nothing_of_hosts_that_are_amazons() -> None:
+    etcd = scraped()["etcd"]["relabel_configs"][0]
+    assert etcd["action"] == "keep"
+    assert etcd["source_labels"] == ["__meta_kubernetes_node_labelpresent_node_role_kubernetes_io_control_plane"]
+    amazons = host_jobs.Hosts(ours=False)
+    assert not {"etcd", "containerd", "load-balancer", "registry"} & {
+        one["job_name"] for one in host_jobs.jobs(amazons)
+    }
+    assert set(amazons.ports) == {10250, 9100, 9962, 9965}
+
+
+def test_gpus_are_read_on_the_hosts_that_role_nvidia_takes_care_of() -> None:
+    local = recording.local()
+    assert "gpu" not in scraped()
+    hosts = host_jobs.of(cluster.of_hosts(local.onprem, nvidia_hosts=["onprem-3"]))
+    (gpu,) = [one for one in host_jobs.jobs(hosts) if one["job_name"] == "gpu"]
+    (group,) = gpu["static_configs"]
+    assert group["targets"] == ["10.90.0.13:9400"]
+    assert naming.GPU_METRICS_PORT in hosts.ports
+
+
+def test_a_registry_of_somebody_elses_is_read_where_the_file_says_that_it_tells_of_itself() -> None:
+    site = recording.local().onprem.model_copy(update={"provisioner": "hosts"})
+    assert cluster.of_hosts(site).registry_metrics is None
+    told = site.model_copy(update={"network": site.network.model_copy(update={"mirror_metrics_port": 5555})})
+    assert cluster.of_hosts(told).registry_metrics == "10.90.0.2:5555"
+
+
 def test_every_app_that_is_read_is_let_through_by_both_policies(resources: list[Resource]) -> None:
     reached = {_shown(json.loads(peer)) for peer in peers(policy(resources, "prometheus")["egress"], "to")}
     for app in scraping.APPS:
+        if app.app == names.CILIUM:
+            continue  # on its host's network, at ports of the host
         assert (app.app if app.namespace == names.NAMESPACE else f"{app.namespace}/{app.app}") in reached, app.job
 
 
@@ -215,7 +246,8 @@ def test_every_app_that_is_read_has_a_port_of_that_name(resources: list[Resource
         for port in container.get("ports", [])
     }
     for app in scraping.APPS:
-        if app.namespace != WORKLOADS_NAMESPACE:
+        # The workloads' are not of the platform; Cilium's are its chart's, see test_cilium.py.
+        if app.namespace != WORKLOADS_NAMESPACE and app.app != names.CILIUM:
             assert (app.namespace, app.app, app.port) in offered, app.job
 
 
@@ -244,8 +276,8 @@ def test_the_token_goes_to_kubernetes_alone() -> None:
 
 
 def test_of_what_is_large_only_what_is_named_is_kept() -> None:
-    for name in ("kubelet", "cadvisor", "api-server"):
-        (rule,) = scraped()[name]["metric_relabel_configs"]
+    for name in ("kubelet", "cadvisor", "api-server", "etcd", "containerd", "registry", "cilium", "flows"):
+        rule, *_ = scraped()[name]["metric_relabel_configs"]
         assert rule["action"] == "keep", name
 
 

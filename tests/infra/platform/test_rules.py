@@ -17,7 +17,7 @@ import yaml
 
 from infra.artifacts import Index
 from infra.paths import ROOT
-from infra.platform.monitoring import alertmanager, bounds, kube_state_metrics, linked, prometheus, scraping
+from infra.platform.monitoring import alertmanager, bounds, host_jobs, kube_state_metrics, linked, prometheus, scraping
 from ops.mirror.sync import sync
 
 HERE = Path(__file__).parent
@@ -25,6 +25,11 @@ OF_SITE = sorted(prometheus.RULES.glob("*.yaml"))
 LINKED = sorted(linked.RULES.glob("*.yaml"))
 RULES = sorted([*OF_SITE, *LINKED], key=lambda path: path.name)
 TESTS = sorted((HERE / "rules").glob("*.yaml"))
+EVERY_HOST_JOB = host_jobs.Hosts(
+    load_balancers={"onprem-1": IPv4Address("10.90.0.11")},
+    gpu_hosts={"onprem-1": IPv4Address("10.90.0.11")},
+    registry="10.90.0.2:5001",
+)
 RUNBOOKS = ROOT / "docs" / "runbooks"
 
 
@@ -124,12 +129,15 @@ def test_the_bound_of_a_slow_answer_is_one_that_inference_counts() -> None:
     ("prefix", "kept", "labels"),
     [
         ("kube_", "|".join(one for patterns in kube_state_metrics.METRICS.values() for one in patterns), ""),
-        ("kubelet_", scraping.KUBELET, ""),
+        ("kubelet_", host_jobs.KUBELET, ""),
+        ("etcd_server_", host_jobs.ETCD, ""),
+        ("etcd_mvcc_", host_jobs.ETCD, ""),
+        ("cilium_", scraping.CILIUM, ""),
         ("apiserver_", scraping.API_SERVER, ";;"),
         ("etcd_request_duration_seconds_bucket", scraping.API_SERVER, ";update;0.4"),
         ("etcd_request_duration_seconds_count", scraping.API_SERVER, ";update;"),
-        ("haproxy_", scraping.LOAD_BALANCER, ""),
-        ("container_", scraping.CADVISOR, ";inference;inference-1"),
+        ("haproxy_", host_jobs.LOAD_BALANCER, ""),
+        ("container_", host_jobs.CADVISOR, ";inference;inference-1"),
     ],
 )
 def test_what_rules_need_of_what_is_sifted_is_kept(prefix: str, kept: str, labels: str) -> None:
@@ -158,7 +166,7 @@ def test_prometheus_takes_the_configuration_and_every_rule(promtool: Path, tmp_p
         cluster="onprem",
         every_s=30,
         retention="1717986918B",
-        load_balancers={"onprem-1": IPv4Address("10.90.0.11")},
+        hosts=EVERY_HOST_JOB,
         view_url="https://10.96.0.9:9443/api/v1/write",
         reads_view=True,
     )
@@ -172,7 +180,7 @@ def test_prometheus_takes_the_configuration_and_every_rule(promtool: Path, tmp_p
     made = bounds.files(model_age_days=30) | linked.of_view(far_site="cloud")
     for name, text in made.items():
         (tmp_path / name).write_text(text)
-    every = [*OF_SITE, linked.RULES / "sending.yaml", *(tmp_path / name for name in made)]
+    every = [*OF_SITE, linked.RULES / "sending.yaml", linked.RULES / "mesh.yaml", *(tmp_path / name for name in made)]
     check = [promtool, "check", "rules", "--lint=all", "--lint-fatal", *every]
     done = subprocess.run(check, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -25,6 +25,7 @@ from infra import naming
 from infra.artifacts import Index
 from infra.platform import cluster
 from infra.platform.monitoring import Monitoring, MonitoringArgs, linked, names, scraping, sending, view
+from infra.platform.monitoring.host_jobs import Hosts
 from infra.platform.monitoring.sending import ClientKey, Sender
 from infra.providers.isthmus.certificate import PARTS, Authority, Certificate
 from infra.providers.isthmus.handler import Context
@@ -416,7 +417,7 @@ def test_what_was_measured_during_a_cut_arrives_after_it(running: Running) -> No
         cluster="cloud",
         every_s=every_s,
         retention="1GB",
-        load_balancers={},
+        hosts=Hosts(),
         view_url=f"https://127.0.0.1:{link.port}{sending.PATH_OF_WRITES}",
     )
     sender["global"]["scrape_timeout"] = f"{every_s}s"

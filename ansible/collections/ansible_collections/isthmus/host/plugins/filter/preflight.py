@@ -56,7 +56,7 @@ PORTS = {
 }
 """Port -> who may listen on it already (a process name, which the kernel cuts at 15 characters)."""
 
-HEALTH_PORT, METRICS_PORT = 8404, 8405
+HEALTH_PORT, METRICS_PORT, DNS_PORT = 8404, 8405, 8406
 CLOCK_TOLERANCE_S = 10
 """Less than what breaks TLS and token lifetimes; beyond the time that asking took."""
 
@@ -247,7 +247,7 @@ def _ports(probe: Mapping[str, Any], member_of: list[str], play: Mapping[str, An
         wanted |= PORTS["control_plane"]
     if "load_balancer" in member_of:
         published = [service["port"] for service in play["tcp_services"]]
-        own = (play["api_port"], play["ingress_port"], HEALTH_PORT, METRICS_PORT)
+        own = (play["api_port"], play["ingress_port"], HEALTH_PORT, METRICS_PORT, DNS_PORT)
         wanted |= {port: "haproxy" for port in (*own, *published)}
     for port, owner in sorted(wanted.items()):
         holder = probe["listeners"].get(str(port), owner)
