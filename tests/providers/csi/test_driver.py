@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +41,11 @@ def _counts(said: str) -> tuple[str, str, str]:
 
 def test_one_device_serves_all_hosts(lab: Lab) -> None:
     assert len(lab.devices()) == 1, "two devices of one image are two file systems that overwrite each other"
+
+
+def test_what_volumes_hold_in_memory_the_pools_image_does_not_hold_again(lab: Lab) -> None:
+    (device,) = lab.devices()
+    assert Path("/sys/block", Path(device).name, "loop/dio").read_text().strip() == "1"
 
 
 def test_a_write_beyond_the_quota_fails_until_the_volume_is_expanded_in_use(lab: Lab) -> None:

@@ -1,0 +1,42 @@
+"""A cluster whose DNS is away: its load balancers wait for it quietly, and send requests to the pods that they know."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from infra import addressing
+from ops import cluster, machines
+from tests.e2e.conftest import wait_until_whole
+from tests.e2e.polling import Poller
+
+AWAY_S = 10.0
+CORES = 0.1
+"""A load balancer that tries to reach the DNS without a pause takes half of one and more."""
+TICKS = "cat $(printf '/proc/%s/stat ' $(pgrep -x haproxy)) | awk '{ spent += $14 + $15 } END { print spent }'"
+"""The clock ticks that haproxy's processes have run for."""
+
+
+def spent(host: str) -> float:
+    """Seconds of a processor."""
+    return int(machines.run(host, "sh", "-c", TICKS)) / os.sysconf("SC_CLK_TCK")
+
+
+def test_without_dns_load_balancers_idle_and_serve(environment, settings) -> None:
+    hosts = [host.name for host in settings.onprem.having("load_balancer")]
+    coredns = ("-n", "kube-system", "deployment/coredns")
+    replicas = cluster.kubectl(environment, "get", *coredns, "-o", "jsonpath={.spec.replicas}")
+    with Poller(f"{addressing.ingress_url(settings.onprem.network)}/v2/health/ready", interval=0.05) as client:
+        try:
+            cluster.kubectl(environment, "scale", *coredns, "--replicas=0")
+            cluster.kubectl(environment, "wait", "-n", "kube-system", "pod", "-l", "k8s-app=kube-dns", "--for=delete")
+            time.sleep(2)
+            before, start = {host: spent(host) for host in hosts}, time.monotonic()
+            time.sleep(AWAY_S)
+            cores = {host: (spent(host) - before[host]) / (time.monotonic() - start) for host in hosts}
+        finally:
+            cluster.kubectl(environment, "scale", *coredns, f"--replicas={replicas}")
+            wait_until_whole(environment, settings)
+    print(f"without DNS haproxy took {cores} cores; longest gap {client.longest:.2f} s; answers {client.codes}")
+    assert max(cores.values()) < CORES
+    assert client.failed == 0
