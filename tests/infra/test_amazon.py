@@ -252,7 +252,8 @@ def test_without_monitoring_page_and_accelerators_their_images_stay_here_and_the
     text = program.file("prod").read_text()
     start, end = text.index("  accelerators: # devices"), text.index("\nworkloads:")
     lines = (text[:start] + text[end:]).splitlines(keepends=True)
-    path.write_text("".join(line for line in lines if "max_model_age_days" not in line))
+    needs_it = ("max_model_age_days", "target_requests_per_second")
+    path.write_text("".join(line for line in lines if not any(key in line for key in needs_it)))
     resources = program.run(path).resources
     copied = {one.name for one in resources if one.type == "isthmus:registry:Image"}
     assert copied == {*images.NETWORK, "inference", "replication"}
