@@ -22,6 +22,7 @@ from pydantic import Field, ValidationError
 from infra import environment_checks, strict_yaml
 from infra.accelerators import Accelerator, AcceleratorRequest
 from infra.alerts import Alerts
+from infra.autoscaling import Autoscaling
 from infra.environment_values import (
     AccountId,
     AddonVersion,
@@ -271,16 +272,6 @@ class Training(Model):
     accelerator: AcceleratorRequest | None = None
 
 
-class Autoscaling(Model):
-    """CPU is an amount, not a share of the request: what is promised says little of what a replica does at its best."""
-
-    max_replicas: int = Field(ge=3, le=32, description="how many there are at most; `replicas` is then the least")
-    target_cpu: Quantity = Field(description="cores that each replica uses on average; above it there are more")
-    shrink_after_seconds: int = Field(
-        default=300, ge=60, le=3600, description="for how long fewer must have been enough before there are fewer"
-    )
-
-
 class Inference(Model):
     model: Label = Field(description="the model that is trained and served")
     replicas: int = Field(
@@ -297,6 +288,11 @@ class Inference(Model):
         description="an alert tells when what is served was first published longer ago; without it none does",
     )
     resources: Resources
+
+    @property
+    def scales_by_requests(self) -> bool:
+        """Whether there is a target of requests a second."""
+        return self.autoscaling is not None and self.autoscaling.target_requests_per_second is not None
 
 
 class Workloads(Model):

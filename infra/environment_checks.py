@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from infra import accelerator_checks, alert_checks, naming, nodes, quantities
+from infra import accelerator_checks, alert_checks, autoscaling_checks, naming, nodes, quantities
 from infra.paths import ROOT
 
 if TYPE_CHECKING:
@@ -209,24 +209,6 @@ def _resources(environment: Environment) -> Iterator[str]:
                 )
 
 
-def _autoscaling(environment: Environment) -> Iterator[str]:
-    inference = environment.workloads.inference
-    if (autoscaling := inference.autoscaling) is None:
-        return
-    key = "workloads.inference.autoscaling"
-    if autoscaling.max_replicas <= inference.replicas:
-        yield (
-            f"{key}.max_replicas: {autoscaling.max_replicas} is not more than replicas {inference.replicas}, which is "
-            "the least; raise it, or leave autoscaling out for a fixed number"
-        )
-    target, limit = autoscaling.target_cpu, inference.resources.limits.cpu
-    if not 0 < quantities.parse(target) < quantities.parse(limit):
-        yield (
-            f"{key}.target_cpu: {target} is not between 0 and the limit {limit}, so that no replica would reach it; "
-            "about half of the limit leaves room for the time that a new replica takes"
-        )
-
-
 def _cloud_site(environment: Environment) -> Iterator[str]:
     if (cloud := environment.cloud) is None:
         return
@@ -385,7 +367,9 @@ CHECKS: tuple[Check, ...] = (
     _provisioner,
     _capacity,
     _resources,
-    _autoscaling,
+    autoscaling_checks.room,
+    autoscaling_checks.cpu,
+    autoscaling_checks.targets,
     _cloud_site,
     _node_groups,
     _eks,

@@ -122,6 +122,10 @@ SNAPSHOTS: Final = ("snapshot-controller", "snapshot-crds")
 """What binds snapshots, whichever driver makes them: an image, and the kinds of objects."""
 MONITORING: Final = ("prometheus", "alertmanager", "node-exporter", "kube-state-metrics")
 """Images of monitoring."""
+CUSTOM_METRICS: Final = "prometheus-adapter"
+"""The image, and the app, that has metrics of Prometheus for autoscalers."""
+REQUESTS_METRIC: Final = "inference_requests_per_second"
+"""What it has of each pod that serves."""
 STATUS: Final = "status"
 """The image, and the app, of the page that shows the sites."""
 STORAGE_NAMESPACE: Final = "storage"

@@ -20,3 +20,12 @@ def parse(text: str) -> Fraction:
     if value <= 0:
         raise ValueError(f"{text!r} is nothing; give more than 0")
     return value
+
+
+def text(value: float) -> str:
+    """A number as Kubernetes itself writes it, to the thousandth: 50, 2500m, 1k."""
+    thousandths = round(value * 1000)
+    for suffix, size in (("M", 1000**3), ("k", 1000**2), ("", 1000)):
+        if thousandths % size == 0:
+            return f"{thousandths // size}{suffix}"
+    return f"{thousandths}m"

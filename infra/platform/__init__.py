@@ -64,6 +64,8 @@ class PlatformArgs:
     """The secrets of those who are told of alerts, by their names."""
     model_age_days: int | None = None
     """How old a served model may be before monitoring tells; None where nobody minds."""
+    for_autoscalers: bool = False
+    """Whether they go by what Prometheus has read; it needs monitoring."""
     mesh_authority: Authority | None = None
     """Of both sites' certificates, where the cluster is in a mesh."""
     far_site: str | None = None
@@ -142,6 +144,7 @@ class Platform(pulumi.ComponentResource):
                 alert_readers=self.viewers,
                 alert_secrets=args.alert_secrets,
                 model_age_days=args.model_age_days,
+                for_autoscalers=args.for_autoscalers,
                 far_site=args.far_site,
                 sender=args.sender,
             )

@@ -21,6 +21,9 @@ HTTPS: Final = 443
 OBJECT_STORE_OFFSET: Final = 11
 """The first replica's own address; the others follow. Kubernetes keeps the range's start for such fixed use."""
 
+PROMETHEUS_OFFSET: Final = 8
+"""Where hosts ask the site's Prometheus, which use no names."""
+
 VIEW_OFFSET: Final = 9
 """Where the site's own Prometheus sends to, which uses no names."""
 

@@ -9,10 +9,11 @@ from typing import Final
 import pulumi
 from pulumi_kubernetes import apps, autoscaling, core, policy
 
+from infra import quantities
 from infra.artifacts import Artifact
-from infra.environment import Autoscaling
+from infra.autoscaling import Autoscaling
 from infra.environment import Inference as Settings
-from infra.naming import INGRESS_CHECK_PATH, INGRESS_NODE_PORT, INGRESS_POD_PORT, INGRESS_PODS
+from infra.naming import INGRESS_CHECK_PATH, INGRESS_NODE_PORT, INGRESS_POD_PORT, INGRESS_PODS, REQUESTS_METRIC
 from infra.naming import WORKLOADS_NAMESPACE as NAMESPACE
 from infra.platform import mesh, pods, policies, priorities, published
 from infra.platform.cluster import Cluster
@@ -102,7 +103,8 @@ class Inference(pulumi.ComponentResource):
             ),
         )
         if args.settings.autoscaling:
-            _autoscaler(args.settings.replicas, args.settings.autoscaling, self.deployment, child)
+            metrics = _metrics(args.settings.autoscaling, args.cluster)
+            _autoscaler(args.settings.replicas, args.settings.autoscaling, metrics, self.deployment, child)
         annotations = {**(published.balanced(args.cluster) or {}), **mesh.shared(args.cluster)}
         self.service = core.v1.Service(
             APP,
@@ -131,11 +133,32 @@ class Inference(pulumi.ComponentResource):
         self.register_outputs({})
 
 
+def _metrics(settings: Autoscaling, cluster: Cluster) -> list[autoscaling.v2.MetricSpecArgsDict]:
+    """What the number follows: CPU, which is what an answer costs, requests a second, which no noisy host changes.
+
+    Of both the one that asks for more replicas wins. While one can't be had, the other still adds replicas, but none is
+    taken away; without any the number stays as it is. On EKS nobody tells the requests (custom_metrics.py).
+    """
+    found: list[autoscaling.v2.MetricSpecArgsDict] = []
+    if settings.target_cpu is not None:
+        found.append({"type": "Resource", "resource": {"name": "cpu", "target": _average(settings.target_cpu)}})
+    if settings.target_requests_per_second is not None and not cluster.eks:
+        target = _average(quantities.text(settings.target_requests_per_second))
+        found.append({"type": "Pods", "pods": {"metric": {"name": REQUESTS_METRIC}, "target": target}})
+    return found
+
+
+def _average(quantity: str) -> autoscaling.v2.MetricTargetArgsDict:
+    return {"type": "AverageValue", "average_value": quantity}
+
+
 def _autoscaler(
-    least: int, settings: Autoscaling, deployment: apps.v1.Deployment, opts: pulumi.ResourceOptions
+    least: int,
+    settings: Autoscaling,
+    metrics: list[autoscaling.v2.MetricSpecArgsDict],
+    deployment: apps.v1.Deployment,
+    opts: pulumi.ResourceOptions,
 ) -> autoscaling.v2.HorizontalPodAutoscaler:
-    """On CPU alone, which is what an answer costs; without metrics it leaves the number as it is."""
-    average: autoscaling.v2.MetricTargetArgsDict = {"type": "AverageValue", "average_value": settings.target_cpu}
     return autoscaling.v2.HorizontalPodAutoscaler(
         APP,
         metadata=pods.metadata(APP, namespace=NAMESPACE),
@@ -143,7 +166,7 @@ def _autoscaler(
             "scale_target_ref": {"api_version": "apps/v1", "kind": "Deployment", "name": deployment.metadata["name"]},
             "min_replicas": least,
             "max_replicas": settings.max_replicas,
-            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": average}}],
+            "metrics": metrics,
             "behavior": {
                 "scale_up": _pace(100, after=0),
                 "scale_down": _pace(50, after=settings.shrink_after_seconds),

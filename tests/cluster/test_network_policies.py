@@ -41,11 +41,12 @@ ADMIN = {"store's admin, same host", "store's admin, another host"}
 MODEL = {"model, service", "model, node port", "model, same host", "model, another host"}
 DNS_METRICS = {"dns, metrics"}
 PAGE = "status page"
-"""Hosts alone reach it, see test_hosts_reach_the_model_the_page_and_of_the_store_what_is_published."""
+"""Hosts alone reach it, see test_hosts_reach_what_is_for_them_and_of_the_store_what_is_published."""
 VIEW = "view of both sites"
 """Where there are two. Hosts reach it too, for the other site, and it lets in who proves who it is."""
+PROMETHEUS = names.PROMETHEUS
 WATCHERS = {
-    names.PROMETHEUS: names.PROMETHEUS_PORT,
+    PROMETHEUS: names.PROMETHEUS_PORT,
     names.ALERTMANAGER: names.ALERTMANAGER_PORT,
     names.KUBE_STATE_METRICS: names.KUBE_STATE_METRICS_PORT,
 }
@@ -216,13 +217,15 @@ def test_everybody_reaches_what_the_table_says_and_nothing_else(environment: str
     assert not wrong
 
 
-def test_hosts_reach_the_model_the_page_and_of_the_store_what_is_published(site: Site) -> None:
+def test_hosts_reach_what_is_for_them_and_of_the_store_what_is_published(site: Site) -> None:
     # Seen from the other host: a host always reaches the pods that it runs itself, which the kubelet must.
     names = [name for name in site.targets if name.endswith("same host") and not name.startswith("kubelet")]
     page = {PAGE} & site.targets.keys()
-    targets = {name: site.targets[name] for name in [*names, *page, "dns, udp"]}
+    # Whichever host it is on.
+    numbers = {PROMETHEUS} if site.settings.workloads.inference.scales_by_requests else set()
+    targets = {name: site.targets[name] for name in [*names, *page, *numbers, "dns, udp"]}
     published = {"store, same host"} if site.settings.cloud else set()
-    expected = {"model, same host", "dns, udp"} | published | page
+    expected = {"model, same host", "dns, udp"} | published | page | numbers
     reached = answered(machines.run(site.there, "python3", "-c", REACH, json.dumps(targets)))
     assert reached == expected
 

@@ -16,7 +16,17 @@ from infra import environment
 from infra.accelerators import IMAGES
 from infra.artifacts import Artifact, Index
 from infra.environment import Environment
-from infra.naming import KUBEADM_IMAGES, LAB_STORAGE, MESH_IMAGE, MONITORING, NODE_FILES, POD_IMAGES, SNAPSHOTS, STATUS
+from infra.naming import (
+    CUSTOM_METRICS,
+    KUBEADM_IMAGES,
+    LAB_STORAGE,
+    MESH_IMAGE,
+    MONITORING,
+    NODE_FILES,
+    POD_IMAGES,
+    SNAPSHOTS,
+    STATUS,
+)
 from infra.paths import ROOT
 
 SECRET = "a-very-secret-value"
@@ -203,6 +213,7 @@ def index(**changes: Artifact) -> Index:
         *LAB_STORAGE,
         *SNAPSHOTS,
         *MONITORING,
+        CUSTOM_METRICS,
         STATUS,
         MESH_IMAGE,
     }

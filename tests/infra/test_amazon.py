@@ -200,6 +200,16 @@ def test_the_add_on_of_metrics_is_where_amazons_api_servers_reach_it(resources: 
     assert "configurationValues" not in recording.the(resources, "Addon", "coredns").inputs
 
 
+def test_it_scales_by_cpu_where_nobody_tells_the_requests(resources: list[Resource]) -> None:
+    (metric,) = the(resources, "HorizontalPodAutoscaler", "inference").inputs["spec"]["metrics"]
+    assert metric["resource"]["name"] == "cpu"
+    assert not [one for one in inside(resources) if "prometheus-adapter" in one.name]
+    onprem = [one for one in resources if one.type.startswith("kubernetes:") and one.options.provider == "onprem"]
+    there = recording.the(onprem, "HorizontalPodAutoscaler", "inference").inputs["spec"]["metrics"]
+    assert [one["type"] for one in there] == ["Resource", "Pods"]
+    assert recording.the(onprem, "DaemonSet", "prometheus-adapter")
+
+
 def test_a_first_preview_shows_every_object_though_nobody_knows_the_cluster_yet() -> None:
     for name in ("prod", "staging"):
         made, previewed = program.of(name), program.of(name, preview=True)
@@ -242,7 +252,8 @@ def test_without_monitoring_page_and_accelerators_their_images_stay_here_and_the
     text = program.file("prod").read_text()
     start, end = text.index("  accelerators: # devices"), text.index("\nworkloads:")
     lines = (text[:start] + text[end:]).splitlines(keepends=True)
-    path.write_text("".join(line for line in lines if "max_model_age_days" not in line))
+    needs_it = ("max_model_age_days", "target_requests_per_second")
+    path.write_text("".join(line for line in lines if not any(key in line for key in needs_it)))
     resources = program.run(path).resources
     copied = {one.name for one in resources if one.type == "isthmus:registry:Image"}
     assert copied == {*images.NETWORK, "inference", "replication"}

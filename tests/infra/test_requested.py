@@ -17,18 +17,23 @@ def of(name: str) -> Environment:
 
 def test_a_lab_asks_for_its_own_driver_simulated_devices_monitoring_and_the_page() -> None:
     wanted = {*naming.LAB_STORAGE, *naming.SNAPSHOTS, *naming.MONITORING, naming.STATUS, "sample-device-plugin"}
-    assert requested.artifacts(recording.local()) == sorted(wanted)
+    assert requested.artifacts(recording.local()) == sorted({*wanted, "prometheus-adapter"})
     assert {*lab_driver.SIDECARS, "lab-csi"} == {*naming.LAB_STORAGE}
 
 
 def test_real_hosts_ask_for_what_binds_snapshots_for_nvidias_plugin_monitoring_and_the_page() -> None:
     wanted = {*naming.SNAPSHOTS, *naming.MONITORING, naming.STATUS, "nvidia-device-plugin"}
-    assert requested.artifacts(of("prod")) == sorted({*wanted, naming.MESH_IMAGE})
+    assert requested.artifacts(of("prod")) == sorted({*wanted, naming.MESH_IMAGE, "prometheus-adapter"})
 
 
 def test_two_sites_ask_for_what_joins_their_clusters() -> None:
     more = {*requested.artifacts(recording.hybrid())} - {*requested.artifacts(recording.local())}
     assert more == {"clustermesh-apiserver"}
+
+
+def test_who_does_not_scale_by_requests_asks_for_nobody_who_tells_them() -> None:
+    assert recording.hybrid().workloads.inference.autoscaling is None
+    assert "prometheus-adapter" not in requested.artifacts(recording.hybrid())
 
 
 def test_without_storage_accelerators_monitoring_and_page_nothing_is_asked_for() -> None:

@@ -16,6 +16,7 @@ from infra.environment import Monitoring as Settings
 from infra.platform import namespaces, policies
 from infra.platform.cluster import Cluster
 from infra.platform.monitoring.alertmanager import Alertmanager, AlertmanagerArgs
+from infra.platform.monitoring.custom_metrics import CustomMetrics
 from infra.platform.monitoring.kube_state_metrics import KubeStateMetrics
 from infra.platform.monitoring.names import NAMESPACE, READER, VIEW
 from infra.platform.monitoring.node_exporter import NodeExporter
@@ -31,8 +32,9 @@ class MonitoringArgs:
     """The cluster, the environment's settings, whether the site has volumes, and the mirror's images.
 
     `alert_readers`: who may ask which alerts there are; `alert_secrets`: those of receivers, by their names.
-    `model_age_days`: how old a served model may be. Of two sites one has the view over both: there `far_site` is the
-    name of the other's cluster, and on the other `sender` is how it reaches the view.
+    `model_age_days`: how old a served model may be. `for_autoscalers`: whether they go by what Prometheus has read.
+    Of two sites one has the view over both: there `far_site` is the name of the other's cluster, and on the other
+    `sender` is how it reaches the view.
     """
 
     cluster: Cluster
@@ -42,6 +44,7 @@ class MonitoringArgs:
     alert_readers: tuple[policies.Peer, ...] = ()
     alert_secrets: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     model_age_days: int | None = None
+    for_autoscalers: bool = False
     far_site: str | None = None
     sender: Sender | None = None
 
@@ -85,6 +88,14 @@ class Monitoring(pulumi.ComponentResource):
             ),
             inside,
         )
+        if args.for_autoscalers:
+            CustomMetrics(
+                "custom-metrics",
+                cluster=args.cluster,
+                scrape_seconds=args.settings.scrape_seconds,
+                index=args.index,
+                opts=inside,
+            )
         self.register_outputs({})
 
 

@@ -93,11 +93,14 @@ OURS: Final = (
         ),
         why="it tells the kubelet where its socket is, and mounts volumes where the kubelet's pods see them",
     ),
-    Exempt(
-        rule="apart",
-        pod="kube-system/metrics-server",
-        parts=("hostNetwork",),
-        why="the API server beside it asks it over the host's loopback, where nobody else is heard",
+    *(
+        Exempt(
+            rule="apart",
+            pod=f"kube-system/{server}",
+            parts=("hostNetwork",),
+            why="the API server beside it asks it over the host's loopback, where nobody else is heard",
+        )
+        for server in ("metrics-server", "prometheus-adapter")
     ),
     Exempt(
         rule="apart",

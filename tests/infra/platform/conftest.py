@@ -31,6 +31,7 @@ def platform() -> list[Resource]:
         index=recording.index(),
         published=True,
         monitoring=local.platform.monitoring,
+        for_autoscalers=local.workloads.inference.scales_by_requests,
         status=Shown(settings=local.platform.status, model=local.workloads.inference.model),
     )
     with pytest.MonkeyPatch.context() as patch:

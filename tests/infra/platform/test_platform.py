@@ -12,7 +12,7 @@ def test_nothing_but_dns_metrics_the_status_page_and_controllers_of_volumes_hold
     platform: list[Resource],
 ) -> None:
     holders = {one.name for one in platform if one.pod and one.pod.get("automountServiceAccountToken") is not False}
-    readers = {"coredns", "metrics-server", "prometheus", "kube-state-metrics", "status"}
+    readers = {"coredns", "metrics-server", "prometheus-adapter", "prometheus", "kube-state-metrics", "status"}
     assert holders == readers | {"lab-csi-controller", "snapshot-controller"}
 
 

@@ -138,7 +138,32 @@ def fixed() -> Environment:
     return local.model_copy(update={"workloads": local.workloads.model_copy(update={"inference": inference})})
 
 
-def test_the_autoscaler_keeps_the_number_between_least_and_most_by_cpu(resources: list[Resource]) -> None:
+def scaled(**targets: Any) -> Environment:
+    """The environment with these targets."""
+    local = recording.local()
+    assert local.workloads.inference.autoscaling
+    none = {"target_cpu": None, "target_requests_per_second": None}
+    autoscaling = local.workloads.inference.autoscaling.model_copy(update=none | targets)
+    inference = local.workloads.inference.model_copy(update={"autoscaling": autoscaling})
+    return local.model_copy(update={"workloads": local.workloads.model_copy(update={"inference": inference})})
+
+
+def metrics(resources: list[Resource]) -> list[dict[str, Any]]:
+    return recording.the(resources, "HorizontalPodAutoscaler", "inference").inputs["spec"]["metrics"]
+
+
+BY_CPU = {
+    "type": "Resource",
+    "resource": {"name": "cpu", "target": {"type": "AverageValue", "averageValue": "150m"}},
+}
+
+
+def by_requests(average: str) -> dict[str, Any]:
+    target = {"type": "AverageValue", "averageValue": average}
+    return {"type": "Pods", "pods": {"metric": {"name": "inference_requests_per_second"}, "target": target}}
+
+
+def test_the_autoscaler_keeps_the_number_between_least_and_most(resources: list[Resource]) -> None:
     scaler = recording.the(resources, "HorizontalPodAutoscaler", "inference")
     spec = scaler.inputs["spec"]
     assert (spec["minReplicas"], spec["maxReplicas"]) == (2, 4)
@@ -146,8 +171,12 @@ def test_the_autoscaler_keeps_the_number_between_least_and_most_by_cpu(resources
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": deployment["metadata"]["name"]}
     assert spec["scaleTargetRef"] == target
     assert scaler.inputs["metadata"]["namespace"] == deployment["metadata"]["namespace"]
-    average = {"type": "AverageValue", "averageValue": "150m"}
-    assert spec["metrics"] == [{"type": "Resource", "resource": {"name": "cpu", "target": average}}]
+    assert spec["metrics"] == [BY_CPU, by_requests("60")]
+
+
+def test_it_goes_by_the_targets_that_the_file_has() -> None:
+    assert metrics(workloads_of(scaled(target_cpu="150m"))) == [BY_CPU]
+    assert metrics(workloads_of(scaled(target_requests_per_second=2.5))) == [by_requests("2500m")]
 
 
 def test_more_replicas_come_at_once_and_go_when_fewer_were_enough_for_a_while(resources: list[Resource]) -> None:

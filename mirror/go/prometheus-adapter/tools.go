@@ -1,0 +1,8 @@
+//go:build tools
+
+// Package tools pins the main packages that the mirror builds from this module.
+package tools
+
+import (
+	_ "sigs.k8s.io/prometheus-adapter/cmd/adapter"
+)
