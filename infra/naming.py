@@ -24,7 +24,8 @@ KUBEADM_IMAGES: Final = (
     "etcd-image",
     "coredns-image",
 )
-"""Images that every host pulls before kubeadm runs, by tag, because kubeadm's manifests name them so."""
+"""Images that control planes pull before kubeadm runs, by tag, because kubeadm's manifests name them so; other hosts
+need pause alone."""
 
 _EVERYWHERE: Final = ("cilium", "cilium-operator", "coredns-image", "metrics-server", "inference")
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.paths import STATE
-from ops.bench import idle, inference, install, platform_layer, repeat, volumes
+from ops.bench import idle, inference, install, join, platform_layer, repeat, volumes
 from ops.console import Failure, say
 
 Figures = dict[str, float]
@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, Callable[[str], Figures]] = {
     "repeat": repeat.measure,
     "idle": idle.measure,
     "install": install.measure,
+    "join": join.measure,
     "inference": lambda _environment: inference.measure(),
     "volumes": volumes.measure,
     "platform": platform_layer.measure,

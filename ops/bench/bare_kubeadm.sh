@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# What is typed for a first cluster: nothing but kubeadm and what it strictly needs. A yardstick for ops/bench/install.py:
-# no load balancer, no floating address, no encryption at rest, no audit log, no checks, one try.
-#   prepare MIRROR PAUSE FILE=URL...  |  init ADDRESS VERSION PODS SERVICES  |  ticket  |  join ADDRESS ENDPOINT TOKEN CA_HASH KEY
+# What is typed for a first cluster: nothing but kubeadm and what it strictly needs. A yardstick for ops/bench/install.py and
+# join.py: no load balancer, no floating address, no encryption at rest, no audit log, no checks, one try.
+#   prepare MIRROR PAUSE FILE=URL...  |  init ADDRESS VERSION PODS SERVICES  |  ticket [control-plane]
+#   join ENDPOINT TOKEN CA_HASH [ADDRESS KEY]: as a worker, or as a control plane
 set -euo pipefail
 step=$1
 shift
@@ -68,10 +69,13 @@ CONFIG
     ;;
   ticket)
     kubeadm token create --print-join-command
-    kubeadm init phase upload-certs --upload-certs --config /run/init.yaml | tail -n 1
+    if [ "${1:-}" = control-plane ]; then
+      kubeadm init phase upload-certs --upload-certs --config /run/init.yaml | tail -n 1
+    fi
     ;;
   join)
-    kubeadm join "$2" --token "$3" --discovery-token-ca-cert-hash "$4" --control-plane --certificate-key "$5" \
-      --apiserver-advertise-address "$1" --cri-socket unix:///run/containerd/containerd.sock --ignore-preflight-errors all
+    kubeadm join "$1" --token "$2" --discovery-token-ca-cert-hash "$3" \
+      ${4:+--control-plane --apiserver-advertise-address "$4" --certificate-key "$5"} \
+      --cri-socket unix:///run/containerd/containerd.sock --ignore-preflight-errors all
     ;;
 esac

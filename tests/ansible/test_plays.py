@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 
 from tests.ansible.conftest import ANSIBLE
 
@@ -29,3 +32,20 @@ def test_a_play_is_valid(play: str, tmp_path: Path) -> None:
     )
     assert answer.returncode == 0, answer.stderr
     assert "WARNING" not in answer.stderr, answer.stderr
+
+
+def test_only_control_planes_wait_for_the_images_of_a_control_plane() -> None:
+    (role,) = [
+        role
+        for play in yaml.safe_load((ANSIBLE / "site.yml").read_text())
+        for role in play.get("roles", [])
+        if role["role"] == "kubernetes_node"
+    ]
+    known = {"images": ["pause", "apiserver"], "pause_image": "pause", "groups": {"control_plane": ["one"]}}
+    fetched = {
+        host: Templar(loader=DataLoader(), variables=known | {"inventory_hostname": host}).template(
+            trust_as_template(role["kubernetes_node_images"])
+        )
+        for host in ("one", "two")
+    }
+    assert fetched == {"one": ["pause", "apiserver"], "two": ["pause"]}

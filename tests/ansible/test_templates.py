@@ -77,6 +77,14 @@ def test_haproxy_offers_each_server_on_both_addresses(render: Render) -> None:
     assert "bind 10.0.0.101:80" in text
 
 
+def test_an_api_server_that_comes_up_is_found_within_seconds_but_one_that_runs_is_asked_seldom(render: Render) -> None:
+    text = render("load_balancer", "haproxy.cfg.j2", **LOAD_BALANCER)
+    api, ingress = (text.split(f"\nbackend {name}\n")[1].split("\n\n")[0] for name in ("api_servers", "ingress_hosts"))
+    assert re.findall(r"(downinter|inter|fastinter) (\w+)", api) == [("downinter", "1s")], "the rest is the defaults'"
+    assert "downinter" not in ingress
+    assert "default-server inter 3000ms fastinter 750ms downinter 6000ms" in text
+
+
 def test_haproxy_tells_of_itself_at_its_hosts_own_address_and_shows_nothing_else_there(render: Render) -> None:
     text = render("load_balancer", "haproxy.cfg.j2", host="two", **LOAD_BALANCER)
     frontend = text.split("\nfrontend metrics\n")[1].split("\n\n")[0]

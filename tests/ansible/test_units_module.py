@@ -20,6 +20,7 @@ MODULE = COLLECTION / "modules" / "units.py"
 SYSTEMCTL = """\
 #!/bin/sh
 if [ "$1" = show ]; then cat {folder}/state; else echo "$@" >> {folder}/told; fi
+echo "$SYSTEMCTL_SKIP_SYSV" > {folder}/sysv
 [ ! -e {folder}/refuses ] || {{ echo "Job for one failed." >&2; exit 1; }}
 """
 
@@ -84,9 +85,9 @@ def test_a_newer_file_restarts_or_reloads_also_when_an_earlier_run_wrote_it(
     assert run(unit, states=state())["told"] == [f"{verb} one"]
 
 
-def test_a_new_unit_is_read_enabled_and_started(run: Run) -> None:
+def test_a_new_unit_is_enabled_which_reads_it_and_started(run: Run) -> None:
     new = state(active="inactive", enabled="", load="not-found")
-    told = ["daemon-reload", "enable one", "start one"]
+    told = ["enable one", "start one"]
     assert run({"name": "one"}, states=new)["told"] == told
     foreseen = run({"name": "one"}, states=new, check=True)
     assert (foreseen["changed"], foreseen["told"]) == (True, [])
@@ -106,6 +107,19 @@ def test_a_unit_is_not_started_without_what_it_needs(run: Run, tmp_path: Path) -
 def test_several_units_are_asked_about_at_once_and_read_anew_once(run: Run) -> None:
     states = state(reload="yes") + "\n" + state(reload="yes", active="failed")
     assert run({"name": "one"}, {"name": "two"}, states=states)["told"] == ["daemon-reload", "start two"]
+
+
+def test_a_changed_unit_is_read_anew_before_it_is_restarted(run: Run, tmp_path: Path) -> None:
+    config = tmp_path / "new.conf"
+    config.touch()
+    unit = {"name": "one", "files": [str(config)]}
+    assert run(unit, states=state(reload="yes"))["told"] == ["daemon-reload", "restart one"]
+    assert run(unit, states=state(reload="yes", enabled="disabled"))["told"] == ["enable one", "restart one"]
+
+
+def test_links_of_sysv_scripts_are_left_alone(run: Run, tmp_path: Path) -> None:
+    run({"name": "one"}, states=state(enabled="disabled"))
+    assert (tmp_path / "sysv").read_text() == "1\n"
 
 
 def test_what_systemctl_refuses_is_told_with_its_words(run: Run, tmp_path: Path) -> None:

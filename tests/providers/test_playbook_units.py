@@ -254,6 +254,24 @@ def test_known_hosts_follow_address_port_and_connection() -> None:
     assert ssh.known_hosts(inventory) == f"10.0.0.1 {KEY}\n[10.0.0.2]:2222 {KEY}\n"
 
 
+def test_kept_connections_end_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sockets, program = tmp_path / "sockets", tmp_path / "ssh"
+    sockets.mkdir()
+    for name in "abc":
+        (sockets / name).touch()
+    # each ends only once all have begun
+    program.write_text(
+        f'#!/bin/sh\necho "$*" >> {tmp_path}/told\nuntil [ "$(wc -l < {tmp_path}/told)" = 3 ]; do sleep 0.05; done\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    began = time.monotonic()
+    ssh.close_connections(sockets)
+    assert time.monotonic() - began < 4, "one waited for another until its time was over"
+    told = sorted((tmp_path / "told").read_text().splitlines())
+    assert told == [f"-o ControlPath={sockets}/{name} -O exit unused" for name in "abc"]
+
+
 def inputs(place: Path, **other: Any) -> dict[str, Any]:
     for name in ("site.yml", "reset.yml"):
         (place / name).write_text("[]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import subprocess
 from collections.abc import Iterator
@@ -75,8 +76,12 @@ def options(known_hosts_file: Path) -> str:
 
 
 def close_connections(sockets: Path) -> None:
-    """End the kept connections of a run, so that the next one checks the host keys again."""
-    for socket in sorted(sockets.glob("*")):
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            command = ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "unused"]
-            subprocess.run(command, capture_output=True, timeout=5, check=False)
+    """End the kept connections of a run, side by side, so that the next one checks the host keys again."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        list(pool.map(_close, sorted(sockets.glob("*"))))
+
+
+def _close(socket: Path) -> None:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        command = ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "unused"]
+        subprocess.run(command, capture_output=True, timeout=5, check=False)

@@ -51,6 +51,8 @@ actions:
 
 PROPERTIES = ("LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload", "StateChangeTimestamp")
 NEWER = {"restart": "restart", "reload": "reload-or-restart"}
+SETTINGS = {"LC_ALL": "C", "SYSTEMCTL_SKIP_SYSV": "1"}
+"""Packages bring SysV scripts too, which systemd ignores where there is a unit: `enable` need not have them linked."""
 TIME = "%a %Y-%m-%d %H:%M:%S.%f %Z"
 
 
@@ -97,7 +99,7 @@ def _seconds(timestamp: str) -> float:
 def systemctl(*arguments: str) -> str:
     """Runs it; raises Failed with what it said."""
     done = subprocess.run(
-        ["systemctl", *arguments], env=os.environ | {"LC_ALL": "C"}, capture_output=True, text=True, check=False
+        ["systemctl", *arguments], env=os.environ | SETTINGS, capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise Failed(f"systemctl {' '.join(arguments)}: {(done.stderr or done.stdout).strip()}")
@@ -124,11 +126,12 @@ def ask(wanted: list[dict[str, Any]]) -> list[Unit]:
 def calls(units: list[Unit]) -> list[list[str]]:
     """What is to be told systemctl, in this order; nothing where all is well."""
     result: list[list[str]] = []
-    if any(unit.state["NeedDaemonReload"] == "yes" or unit.state["LoadState"] == "not-found" for unit in units):
-        result.append(["daemon-reload"])
     disabled = [unit.name for unit in units if unit.state["UnitFileState"] != "enabled"]
     if disabled:
+        # finds new units by their files, and ends with a daemon-reload of its own
         result.append(["enable", *disabled])
+    elif any(unit.state["NeedDaemonReload"] == "yes" or unit.state["LoadState"] == "not-found" for unit in units):
+        result.append(["daemon-reload"])
     for unit in units:
         if unit.verb:
             result.append([unit.verb, unit.name])

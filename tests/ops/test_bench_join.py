@@ -1,0 +1,116 @@
+"""`make bench ARGS=join`: what joins on each road, and what a person would have typed on the bare one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from infra import environment_checks, inventory
+from infra.environment import Environment
+from infra.providers.isthmus.podman import Podman
+from ops.bench import join, site
+from ops.console import Failure
+from ops.up import load
+from tests.infra import recording
+
+PRINTED = "kubeadm join 10.93.0.100:8443 --token abcdef.0123456789abcdef --discovery-token-ca-cert-hash sha256:12ab \n"
+
+
+class Machines:
+    """Notes what is run on which host."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, ...]] = []
+
+    def execute(self, host: str, *command: str, **_options: Any) -> str:
+        step = command[3:] if command[:3] == ("bash", "-s", "--") else command
+        self.told.append((host, *step))
+        return PRINTED if step[0] == "ticket" else ""
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> site.Site:
+    settings = site.moved(load("local"))
+    keys = {host.name: "ssh-ed25519 key" for host in settings.onprem.hosts}
+    podman = cast("Podman", Machines())
+    return site.Site(environment=settings, index=recording.index(), podman=podman, key=tmp_path / "key", host_keys=keys)
+
+
+def test_a_host_more_is_a_worker_at_an_address_of_its_own() -> None:
+    settings = site.moved(load("local"))
+    wider = join.with_worker(join.with_worker(settings, join.OURS), join.BARE)
+    assert Environment.model_validate(wider.model_dump()) == wider
+    assert environment_checks.problems(wider) == environment_checks.problems(settings)
+
+    *before, ours, bare = wider.onprem.hosts
+    assert tuple(before) == settings.onprem.hosts
+    network = wider.onprem.network
+    taken = {host.address for host in before} | {network.gateway, network.mirror_address}
+    assert not {ours.address, bare.address} & (taken | {network.api_address, network.ingress_address})
+    assert ours.address != bare.address
+    groups = inventory.inventory(wider.onprem, {host.name: "" for host in wider.onprem.hosts})["all"]["children"]
+    assert {group for group, members in groups.items() if ours.name in members["hosts"]} == {"worker"}
+
+
+def test_on_the_bare_road_the_host_is_prepared_then_joined_and_its_node_awaited(there: site.Site) -> None:
+    bare = join.with_worker(there.environment, join.BARE).onprem.hosts[-1]
+    join.bare_join(there, bare)
+
+    first = there.environment.onprem.hosts[0].name
+    prepared, ticket, joined, awaited = cast("Machines", there.podman).told
+    assert prepared[:2] == (bare.name, "prepare")
+    assert ticket == (first, "ticket")
+    assert joined == (bare.name, "join", "10.93.0.100:8443", "abcdef.0123456789abcdef", "sha256:12ab")
+    assert awaited[0] == first and f"get node {bare.name} " in awaited[-1]
+
+
+def test_before_a_road_is_measured_every_host_has_fetched_its_images(there: site.Site) -> None:
+    join.settle(there)
+    told = cast("Machines", there.podman).told
+    assert [host for host, *_ in told] == list(there.host_keys)
+    assert all(join.FETCHING in command for *_, command in told)
+
+
+def test_what_waits_for_the_fetching_does_not_wait_for_itself() -> None:
+    with subprocess.Popen(["bash", "-c", "exec -a AnsiballZ_async_wrapper.py sleep 2"]) as busy:
+        asked = ["timeout", "5", "sh", "-c", f"echo $$; {join.FETCHING}; true"]
+        waiting, *found = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
+    assert str(busy.pid) in found
+    assert waiting not in found
+
+
+def test_a_ticket_that_is_none_is_refused() -> None:
+    assert site.ticket(PRINTED) == ("10.93.0.100:8443", "abcdef.0123456789abcdef", "sha256:12ab")
+    with pytest.raises(Failure, match="no join command: timed out"):
+        site.ticket("timed out")
+
+
+def typed(tmp_path: Path, *step: str) -> list[str]:
+    """The calls of kubeadm that a step of the script makes."""
+    program = tmp_path / "kubeadm"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/told\n')
+    program.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run(["bash", str(site.SCRIPT), *step], env=environment, check=True, capture_output=True)
+    return (tmp_path / "told").read_text().splitlines()
+
+
+def test_the_script_joins_a_worker_or_a_control_plane(tmp_path: Path) -> None:
+    (worker,) = typed(tmp_path, "join", "10.93.0.100:8443", "TOKEN", "HASH")
+    common = "join 10.93.0.100:8443 --token TOKEN --discovery-token-ca-cert-hash HASH "
+    assert worker.startswith(common + "--cri-socket ")
+    assert "--control-plane" not in worker
+    _, member = typed(tmp_path, "join", "10.93.0.100:8443", "TOKEN", "HASH", "10.93.0.12", "KEY")
+    control_plane = "--control-plane --apiserver-advertise-address 10.93.0.12 --certificate-key KEY "
+    assert member.startswith(common + control_plane + "--cri-socket ")
+
+
+def test_the_script_uploads_certificates_only_for_a_control_plane(tmp_path: Path) -> None:
+    assert typed(tmp_path, "ticket") == ["token create --print-join-command"]
+    assert typed(tmp_path, "ticket", "control-plane")[2:] == [
+        "init phase upload-certs --upload-certs --config /run/init.yaml"
+    ]
