@@ -130,9 +130,8 @@ def bare_script(site: Site) -> None:
     onprem = site.environment.onprem
     first, *others = onprem.hosts
     mirror = addressing.mirror_url(onprem.network)
-    urls = [
-        f"{name}={file_url(mirror, name, site.index.artifact(name))}" for name in naming.NODE_FILES if name != "etcdctl"
-    ]
+    needed = [name for name in naming.NODE_FILES if name not in ("etcdctl", "etcdutl")]
+    urls = [f"{name}={file_url(mirror, name, site.index.artifact(name))}" for name in needed]
     prepare = ["prepare", mirror, site.index.artifact("pause").image, *urls]
     _seconds("    hosts", partial(_side_by_side, site, prepare))
     version, network = site.environment.kubernetes.version, onprem.network
