@@ -96,6 +96,7 @@ def variables(
         "pod_images": [by_digest(index.artifact(image)) for image in naming.POD_IMAGES[name]],
         "pause_image": index.artifact("pause").image,
         "data_folders": [naming.OBJECT_STORE_PATH],
+        "metrics_folder": naming.METRICS_PATH,
         "reset_allowed": site.reset_allowed,
     }
 

@@ -13,8 +13,17 @@ REGISTRIES: Final = ("registry.k8s.io", "quay.io", "docker.io", "nvcr.io", "regi
 
 MIRROR_PORT: Final = 5000
 
-NODE_FILES: Final = ("kubeadm", "kubelet", "kubectl", "etcdctl", "containerd", "containerd-shim-runc-v2", "ctr")
-"""Files that every host takes from the mirror."""
+NODE_FILES: Final = (
+    "kubeadm",
+    "kubelet",
+    "kubectl",
+    "etcdctl",
+    "etcdutl",
+    "containerd",
+    "containerd-shim-runc-v2",
+    "ctr",
+)
+"""Files that hosts take from the mirror; etcdutl control planes alone."""
 
 KUBEADM_IMAGES: Final = (
     "pause",
@@ -103,6 +112,9 @@ S3_BUCKET: Final = "models"
 
 OBJECT_STORE_PATH: Final = "/var/lib/isthmus/object-store"
 """Where a host keeps its replica of the object store."""
+
+METRICS_PATH: Final = "/var/lib/isthmus/metrics"
+"""Where a host's own services leave files (NAME.prom) with what they tell Prometheus; the node exporter reads them."""
 
 MACHINE_DISKS: Final = (
     "/etc/kubernetes",

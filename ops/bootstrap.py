@@ -1,4 +1,4 @@
-"""The tools of this checkout in `.state/bin`: Pulumi engine, its Python host, kubectl, helm, etcdctl, the plugins.
+"""The tools of this checkout in `.state/bin`: Pulumi engine, its Python host, kubectl, helm, etcd's, the plugins.
 
 ops/bootstrap.sh has brought Debian packages, uv and .venv before; this takes the rest from the mirror's catalog.
 """
@@ -20,7 +20,7 @@ from ops.mirror.store import Meta, Store
 from ops.mirror.sync import sync
 
 NOTES = STATE / "bootstrap"
-TOOLS = ("pulumi", "pulumi-language-python", "kubectl", "helm", "etcdctl")
+TOOLS = ("pulumi", "pulumi-language-python", "kubectl", "helm", "etcdctl", "etcdutl")
 PLUGINS = ("aws", "kubernetes")
 STAND_INS = ROOT / "infra" / "providers" / "offline"
 PULUMI_HOME = CACHE / "pulumi"

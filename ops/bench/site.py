@@ -64,7 +64,7 @@ class Site:
     def preparation(self) -> list[str]:
         """The arguments of that script's step `prepare`."""
         mirror = addressing.mirror_url(self.environment.onprem.network)
-        names = [name for name in naming.NODE_FILES if name != "etcdctl"]
+        names = [name for name in naming.NODE_FILES if name not in ("etcdctl", "etcdutl")]
         urls = [f"{name}={file_url(mirror, name, self.index.artifact(name))}" for name in names]
         return ["prepare", mirror, self.index.artifact("pause").image, *urls]
 

@@ -41,6 +41,7 @@ PLAY: dict[str, Any] = {
     "images": [],
     "pod_images": [],
     "pause_image": "registry.k8s.io/pause:3",
+    "metrics_folder": "/var/lib/isthmus/metrics",
     "isthmus_outputs": "/tmp/x",
     "reset_allowed": False,
 }

@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 
 from infra.naming import LOAD_BALANCER_METRICS_PORT
 from infra.platform.monitoring.host_jobs import Hosts
 from infra.platform.monitoring.names import KUBELET_PORT
 from infra.providers.isthmus.hostprep import MACHINE_REALTIME_US
-from tests.ansible.conftest import HOSTS, role_yaml
+from tests.ansible.conftest import ANSIBLE, HOSTS, role_yaml
 
 Render = Callable[..., str]
 
@@ -252,6 +254,39 @@ def test_the_renewal_script_is_valid_shell(render: Render, tmp_path: Path) -> No
     script = tmp_path / "script"
     script.write_text(render("certificate_renewal", "isthmus-renew-certificates.sh.j2"))
     assert subprocess.run(["/bin/bash", "-n", str(script)], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("script", ["isthmus-backup-etcd", "isthmus-restore-etcd"])
+def test_the_scripts_for_etcds_backup_are_valid_shell(render: Render, tmp_path: Path, script: str) -> None:
+    path = tmp_path / script
+    path.write_text(render("etcd_backup", f"{script}.sh.j2"))
+    assert subprocess.run(["/bin/bash", "-n", str(path)], check=False).returncode == 0
+
+
+def test_no_two_control_planes_back_up_at_once(render: Render) -> None:
+    """As site.yml sets them apart, at their hours and after all of them were set up or booted together."""
+    plays = yaml.safe_load((ANSIBLE / "site.yml").read_text())
+    (role,) = [one for play in plays for one in play.get("roles", []) if one["role"] == "etcd_backup"]
+    timers = []
+    for host in HOSTS:
+        known = {"inventory_hostname": host, "groups": {"control_plane": list(HOSTS)}}
+        templar = Templar(loader=DataLoader(), variables=known)
+        names = ("etcd_backup_calendar", "etcd_backup_first_s")
+        values = {name: templar.template(trust_as_template(role[name])) for name in names}
+        timers.append(render("etcd_backup", "isthmus-backup-etcd.timer.j2", **values))
+    hours = [re.search(r"^OnCalendar=\*-\*-\* (\d\d)/6:30:00$", timer, re.MULTILINE)[1] for timer in timers]
+    assert hours == ["00", "01", "02"]
+    firsts = [int(re.search(r"^OnActiveSec=(\d+)s$", timer, re.MULTILINE)[1]) for timer in timers]
+    assert firsts == [900, 1020, 1140]
+
+
+def test_a_backup_counts_on_the_marker_of_a_member(render: Render) -> None:
+    marker = role_yaml("kubeadm_control_plane", "vars/main.yml")["__kubeadm_control_plane_marker"]
+    assert f"\nConditionPathExists={marker}\n" in render("etcd_backup", "isthmus-backup-etcd.service.j2")
+    key = f"{role_yaml('kubeadm_control_plane', 'vars/main.yml')['__kubeadm_control_plane_folder']}/encryption.yaml"
+    script = render("etcd_backup", "isthmus-backup-etcd.sh.j2")
+    assert key == "/etc/kubernetes/isthmus/encryption.yaml"
+    assert "kubernetes=/etc/kubernetes\n" in script and " isthmus/encryption.yaml " in script
 
 
 FIREWALL: dict[str, Any] = {

@@ -148,6 +148,19 @@ def test_what_is_kept_of_large_targets_is_small(prometheus: Api) -> None:
     assert sum(kept.values()) < 20_000
 
 
+def test_a_backup_of_each_control_planes_etcd_is_known(environment: str, site: str, prometheus: Api) -> None:
+    planes = [host.name for host in of(environment, site).having("control_plane")]
+    began = int(time.time())
+    for plane in planes:
+        machines.run(plane, "/usr/local/bin/isthmus-backup-etcd", timeout_s=120)
+
+    def young() -> list[str]:
+        rows = prometheus.query(f"isthmus_etcd_backup_last_success_timestamp_seconds >= {began}")
+        return sorted(row["metric"]["node"] for row in rows)
+
+    watching.eventually(120, lambda: True if young() == sorted(planes) else None, lambda: f"of {young()} alone")
+
+
 def test_a_failed_training_reaches_alertmanager(environment: str, site: str) -> None:
     with watching.api(environment, site, "svc/alertmanager", names.ALERTMANAGER_PORT) as alertmanager:
         name = f"training-test-{uuid.uuid4().hex[:6]}"

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 
 import pytest
 
+from infra.naming import METRICS_PATH
 from infra.paths import ROOT
+from tests.ansible.conftest import role_yaml
+
+BACKUPS = role_yaml("etcd_backup", "defaults/main.yml")["etcd_backup_folder"]
+TOLD = f"{METRICS_PATH}/isthmus_etcd_backup.prom"
 
 
 @pytest.mark.parametrize("unit", ["isthmus-firewall", "containerd", "kubelet", "haproxy", "keepalived"])
@@ -27,6 +33,43 @@ def test_kubeadm_is_the_environments_version(host, settings) -> None:
 def test_certificate_renewal_has_a_timer(host) -> None:
     timers = host.check_output("systemctl list-timers --all --no-legend")
     assert "renew" in timers
+
+
+def test_backups_of_etcd_have_a_timer(host) -> None:
+    timer = host.service("isthmus-backup-etcd.timer")
+    assert timer.is_running and timer.is_enabled
+    due = host.check_output("systemctl list-timers --all --no-legend isthmus-backup-etcd.timer")
+    assert due and not due.startswith(("n/a", "-"))
+
+
+def test_a_backup_of_etcd_is_made_told_and_can_be_restored(host) -> None:
+    began = int(host.check_output("date +%s"))
+    # Earlier ones, which nobody made, show that the oldest go.
+    earlier = [f"{BACKUPS}/2000010{day}T000000Z" for day in range(1, 10)]
+    host.check_output(f"mkdir -p {' '.join(earlier)}")
+    try:
+        host.check_output("systemctl start isthmus-backup-etcd")  # as the timer does
+        made = host.check_output(f"ls {BACKUPS}").split()
+    finally:
+        host.check_output(f"rm -rf {' '.join(earlier)}")
+    keep = role_yaml("etcd_backup", "defaults/main.yml")["etcd_backup_keep"]
+    assert len(made) == keep and "20000101T000000Z" not in made
+    newest = f"{BACKUPS}/{max(made)}"
+    for path, mode in ((BACKUPS, 0o700), (newest, 0o700), (f"{newest}/snapshot.db.gz", 0o600)):
+        assert host.file(path).mode == mode, path
+    held = host.check_output(f"tar -tf {newest}/keys.tar").split()
+    assert {"isthmus/encryption.yaml", "pki/ca.key", "pki/etcd/ca.key"} <= set(held)
+
+    told = dict(line.split() for line in host.file(TOLD).content_string.splitlines() if not line.startswith("#"))
+    assert int(told["isthmus_etcd_backup_last_success_timestamp_seconds"]) >= began
+    assert host.file(TOLD).mode == 0o644
+
+    restored = host.check_output(f"""
+        set -e; folder=$(mktemp -d); trap 'rm -r $folder' EXIT
+        gzip -dc {newest}/snapshot.db.gz > $folder/snapshot.db
+        etcdutl snapshot restore $folder/snapshot.db --data-dir $folder/new 2>/dev/null
+        etcdutl snapshot status $folder/new/member/snap/db --write-out json""")
+    assert json.loads(restored)["totalKey"] > 100
 
 
 def test_the_audit_log_is_written(host) -> None:

@@ -59,7 +59,7 @@ class Monitoring(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         namespace = namespaces.confined(NAMESPACE, opts=child)
         inside = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
-        NodeExporter("node-exporter", index=args.index, opts=child)
+        NodeExporter("node-exporter", index=args.index, own_hosts=not args.cluster.eks, opts=child)
         KubeStateMetrics("kube-state-metrics", cluster=args.cluster, index=args.index, opts=inside)
         self.view = _view(args, args.far_site, inside) if args.far_site else None
         Alertmanager(

@@ -42,8 +42,8 @@ def config(alerts: Alerts | None = None, *, secrets_at: str = receivers.SECRETS_
         },
         "receivers": [{"name": "nobody"}, *(receivers.receivers(alerts, secrets_at=secrets_at) if alerts else [])],
         "inhibit_rules": [
-            # That a host is down says that nothing on it answers.
-            _mutes("NodeDown", "TargetDown|LoadBalancerDown", "node"),
+            # That a host is down says that nothing on it answers, nor works.
+            _mutes("NodeDown", "TargetDown|LoadBalancerDown|EtcdBackupTooOld", "node"),
             _mutes("LoadBalancerDown", "TargetDown", "node", "job"),
             # Without a model that is served there is no good answer.
             _mutes("NoModelServed", "Inference.+|SitesServeDifferentModels"),

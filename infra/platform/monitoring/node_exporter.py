@@ -2,6 +2,7 @@
 
 It sees the host because it shares the host's network and reads its files, as nobody in particular: neither root nor
 with any capability. Policies of pods do not hold for the host's network: whoever reaches a host reads its numbers.
+Where our roles set hosts up, it tells too what services of the host leave for it in a folder.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import pulumi
 from pulumi_kubernetes import apps, core
 
 from infra.artifacts import Index
+from infra.naming import METRICS_PATH
 from infra.platform import namespaces, pods, priorities
 from infra.platform.monitoring.names import HOSTS_NAMESPACE, NODE_EXPORTER, NODE_EXPORTER_PORT
 
@@ -33,11 +35,15 @@ _OPTIONS: Final = (
     "--collector.netdev.device-exclude=^(lo|lxc.*|veth.*|cilium_.*)$",
 )
 
+_OF_SERVICES: Final = ("--collector.textfile", f"--collector.textfile.directory={HOST}/root{METRICS_PATH}")
+"""What services of the host leave there. Not on hosts without the folder: it would complain at each question."""
+
 
 class NodeExporter(pulumi.ComponentResource):
     """Its namespace, where nothing else is, and its DaemonSet."""
 
-    def __init__(self, name: str, *, index: Index, opts: pulumi.ResourceOptions) -> None:
+    def __init__(self, name: str, *, index: Index, own_hosts: bool, opts: pulumi.ResourceOptions) -> None:
+        """`own_hosts`: whether our roles set the hosts up, so that services of theirs have something to tell."""
         super().__init__("isthmus:platform:NodeExporter", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         namespace = namespaces.trusted(HOSTS_NAMESPACE, opts=child)
@@ -46,14 +52,14 @@ class NodeExporter(pulumi.ComponentResource):
             metadata=pods.metadata(APP, namespace=HOSTS_NAMESPACE),
             spec={
                 "selector": {"match_labels": pods.selector(APP)},
-                "template": {"metadata": {"labels": pods.selector(APP)}, "spec": _pod(index)},
+                "template": {"metadata": {"labels": pods.selector(APP)}, "spec": _pod(index, own_hosts)},
             },
             opts=pulumi.ResourceOptions(parent=self, depends_on=[namespace]),
         )
         self.register_outputs({})
 
 
-def _pod(index: Index) -> core.v1.PodSpecArgsDict:
+def _pod(index: Index, own_hosts: bool) -> core.v1.PodSpecArgsDict:
     return {
         "priority_class_name": priorities.MONITORING,
         "automount_service_account_token": False,
@@ -62,7 +68,7 @@ def _pod(index: Index) -> core.v1.PodSpecArgsDict:
         "dns_policy": "Default",
         "security_context": pods.unprivileged(),
         "tolerations": [{"operator": "Exists"}],
-        "containers": [_container(index)],
+        "containers": [_container(index, own_hosts)],
         "volumes": [
             {"name": "proc", "host_path": {"path": "/proc"}},
             {"name": "sys", "host_path": {"path": "/sys"}},
@@ -71,7 +77,7 @@ def _pod(index: Index) -> core.v1.PodSpecArgsDict:
     }
 
 
-def _container(index: Index) -> core.v1.ContainerArgsDict:
+def _container(index: Index, own_hosts: bool) -> core.v1.ContainerArgsDict:
     return {
         "name": APP,
         "image": pods.image(index.artifact(APP)),
@@ -82,6 +88,7 @@ def _container(index: Index) -> core.v1.ContainerArgsDict:
             "--collector.disable-defaults",
             *(f"--collector.{collector}" for collector in COLLECTORS),
             *_OPTIONS,
+            *(_OF_SERVICES if own_hosts else ()),
         ],
         "ports": [{"name": "http", "container_port": NODE_EXPORTER_PORT}],
         "resources": {"requests": {"cpu": "5m", "memory": "16Mi"}, "limits": {"cpu": "200m", "memory": "64Mi"}},

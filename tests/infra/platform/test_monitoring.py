@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from ipaddress import IPv4Address
@@ -25,11 +26,13 @@ READER = {
 }
 
 
-def registered(*, replicas: int = 1, persistent: bool = True, model_age_days: int | None = None) -> list[Resource]:
+def registered(
+    *, replicas: int = 1, persistent: bool = True, model_age_days: int | None = None, eks: bool = False
+) -> list[Resource]:
     local = recording.local()
     assert local.platform.monitoring
     args = MonitoringArgs(
-        cluster=cluster.of_hosts(local.onprem),
+        cluster=dataclasses.replace(cluster.of_hosts(local.onprem), eks=eks),
         settings=local.platform.monitoring.model_copy(update={"replicas": replicas}),
         persistent=persistent,
         index=recording.index(),
@@ -134,6 +137,18 @@ def test_the_node_exporter_listens_at_its_hosts_own_address_and_runs_on_every_ho
     assert "--web.listen-address=$(HOST_IP):9100" in container["args"]
     assert {"name": "HOST_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}} in container["env"]
     assert exporter["tolerations"] == [{"operator": "Exists"}]
+
+
+def test_the_node_exporter_reads_what_services_of_our_own_hosts_leave(resources: list[Resource]) -> None:
+    (container,) = pod(resources, "DaemonSet", "node-exporter")["containers"]
+    (root,) = [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "root"]
+    assert f"--collector.textfile.directory={root}{naming.METRICS_PATH}" in container["args"]
+    assert "--collector.textfile" in container["args"]
+
+
+def test_hosts_of_amazons_have_no_such_folder() -> None:
+    (container,) = pod(registered(eks=True), "DaemonSet", "node-exporter")["containers"]
+    assert not [one for one in container["args"] if "textfile" in one]
 
 
 # --- whom it reaches, and who reaches it

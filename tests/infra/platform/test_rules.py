@@ -107,13 +107,16 @@ def metrics(prefix: str) -> set[str]:
     return set(re.findall(rf"(?<![\w:]){prefix}\w*", text))
 
 
-def test_metrics_of_the_workloads_are_those_that_they_have() -> None:
+def test_our_own_metrics_are_those_that_workloads_and_hosts_have() -> None:
     """As prometheus_client spells them: counters end in _total, histograms have buckets, a sum and a count."""
     known = set[str]()
     for path in (ROOT / "workloads").glob("*/src/*/metrics.py"):
         for kind, name in re.findall(r'= (Counter|Gauge|Histogram)\(\s*"(\w+)"', path.read_text()):
             ends = {"Counter": ["_total"], "Gauge": [""], "Histogram": ["_bucket", "_sum", "_count"]}[kind]
             known |= {name + end for end in ends}
+    # What services of hosts leave for the node exporter.
+    for path in (ROOT / "ansible" / "roles").glob("*/templates/*"):
+        known |= set(re.findall(r"^# TYPE (isthmus_\w+) ", path.read_text(), re.MULTILINE))
     assert metrics("isthmus_") <= known
 
 

@@ -37,12 +37,13 @@ VARIABLES: dict[str, type | tuple[type, ...]] = {
     "images": list,
     "pod_images": list,
     "pause_image": str,
+    "metrics_folder": str,
     "isthmus_outputs": str,
     "reset_allowed": bool,
 }
 """The play variables, and their types."""
 
-FILES = ("kubeadm", "kubelet", "kubectl", "etcdctl", "containerd", "containerd-shim-runc-v2", "ctr")
+FILES = ("kubeadm", "kubelet", "kubectl", "etcdctl", "etcdutl", "containerd", "containerd-shim-runc-v2", "ctr")
 
 PORTS = {
     "control_plane": {
