@@ -42,7 +42,7 @@ ANSWERS = {
     "api-server": "apiserver_request_total",
     "load-balancer": "haproxy_backend_active_servers",
     "etcd": "etcd_server_has_leader",
-    "containerd": "containerd_cri_image_pulls_total",
+    "containerd": "containerd_cri_sandbox_runtime_create_seconds_count",
     "cilium": "cilium_endpoint_state",
     "flows": "hubble_flows_processed_total",
     "registry": "registry_http_requests_total",

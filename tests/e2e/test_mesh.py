@@ -8,17 +8,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
+import pytest
 
 from infra.environment import Environment
 from infra.naming import INGRESS_POD_PORT
 from infra.platform.monitoring import names
 from ops import cluster, machines, predict, sites
+from tests.cluster import watching
 from tests.cluster.probes import Target, running
 from tests.e2e.both_sites import a_prediction, reaches, vpn, wait_for
 from tests.e2e.polling import Poller
 
 SWITCH_S = 15.0
 """Longest that requests may fail when the last pod at home has gone: load balancers' checks, and an agent's turn."""
+
+
+PEER_TOLD_S = 300.0
+"""Longest from a cut to the alert, which waits two minutes once agents know; and from its end."""
 
 
 def mesh_state(environment: str, site: str) -> dict[str, dict[str, bool]]:
@@ -50,19 +56,19 @@ def predictions(environment: str, site: str) -> int:
 
 
 @contextmanager
-def no_pod_at_home(environment: str) -> Iterator[None]:
-    """On-prem nobody serves; as many do afterwards as before, and each of them is ready.
+def no_pod_at_home(environment: str, site: str) -> Iterator[None]:
+    """On the site nobody serves; as many do afterwards as before, and each of them is ready.
 
     A `make up` meanwhile would not know of it: the engine compares with what it has sent, not with what is there.
     """
     deployment = ("deployment/inference", "-n", "workloads")
-    before = cluster.kubectl(environment, "get", *deployment, "-o", "jsonpath={.spec.replicas}")
+    before = cluster.kubectl(environment, "get", *deployment, "-o", "jsonpath={.spec.replicas}", site=site)
     try:
-        cluster.kubectl(environment, "scale", *deployment, "--replicas=0")
+        cluster.kubectl(environment, "scale", *deployment, "--replicas=0", site=site)
         yield
     finally:
-        cluster.kubectl(environment, "scale", *deployment, f"--replicas={before}")
-        cluster.kubectl(environment, "rollout", "status", *deployment, "--timeout=120s", timeout=130)
+        cluster.kubectl(environment, "scale", *deployment, f"--replicas={before}", site=site)
+        cluster.kubectl(environment, "rollout", "status", *deployment, "--timeout=120s", timeout=130, site=site)
 
 
 def wait_for_mesh(environment: str, settings: Environment) -> None:
@@ -79,28 +85,30 @@ def test_every_agent_knows_the_other_cluster(environment: str, settings: Environ
     wait_for_mesh(environment, settings)
 
 
+@pytest.mark.parametrize(("home", "away_site"), [("onprem", "cloud"), ("cloud", "onprem")])
 def test_without_a_pod_at_home_the_other_site_answers_and_requests_come_home_again(
-    environment: str, ingress: str, cloud_ingress: str
+    environment: str, ingress: str, cloud_ingress: str, home: str, away_site: str
 ) -> None:
-    url, body = f"{ingress}/v2/models/digits/infer", a_prediction()
+    home_ingress = {"onprem": ingress, "cloud": cloud_ingress}[home]
+    url, body = f"{home_ingress}/v2/models/digits/infer", a_prediction()
     with Poller(url, interval=0.1, timeout=5, body=body) as client:
         time.sleep(3)
-        with no_pod_at_home(environment):
-            wait_for("the last pod at home to go", lambda: not inference_pods(environment, "onprem"))
+        with no_pod_at_home(environment, home):
+            wait_for("the last pod at home to go", lambda: not inference_pods(environment, home))
             switched = wait_for("an answer from the other site", lambda: _answers(url, body))
-            before = predictions(environment, "cloud")
+            before = predictions(environment, away_site)
             with Poller(url, interval=0.1, timeout=5, body=body) as away:
                 for index in range(0, 50, 10):
                     here, there = predict.predict(ingress, index), predict.predict(cloud_ingress, index)
                     assert (here.version, here.digest, here.answer) == (there.version, there.digest, there.answer)
                 time.sleep(20)
-            assert predictions(environment, "cloud") - before >= away.answered, "who else has answered?"
+            assert predictions(environment, away_site) - before >= away.answered, "who else has answered?"
         with Poller(url, interval=0.1, timeout=5, body=body) as back:
-            home = predictions(environment, "onprem")
-            came = wait_for("requests at home", lambda: predictions(environment, "onprem") > home)
+            before = predictions(environment, home)
+            came = wait_for("requests at home", lambda: predictions(environment, home) > before)
             time.sleep(10)
     print(
-        f"no pod at home: {client.answered} answers, {client.failed} failed, longest gap {client.longest:.2f} s; "
+        f"no pod on {home}: {client.answered} answers, {client.failed} failed, longest gap {client.longest:.2f} s; "
         f"the other site answered {switched:.1f} s after the last pod went; codes {client.codes}"
     )
     print(
@@ -109,10 +117,10 @@ def test_without_a_pod_at_home_the_other_site_answers_and_requests_come_home_aga
     assert client.longest < SWITCH_S
     assert away.failed == 0, f"after the switch: {away.codes}"
     assert back.failed == 0, f"on the way home: {back.codes}"
-    settled = predictions(environment, "cloud")
+    settled = predictions(environment, away_site)
     with Poller(url, interval=0.1, timeout=5, body=body):
         time.sleep(5)
-    assert predictions(environment, "cloud") == settled, "at home somebody serves: nothing is to leave the site"
+    assert predictions(environment, away_site) == settled, "at home somebody serves: nothing is to leave the site"
 
 
 def _answers(url: str, body: str) -> bool:
@@ -120,6 +128,45 @@ def _answers(url: str, body: str) -> bool:
         return httpx.post(url, content=body, timeout=5).status_code == 200
     except httpx.HTTPError:
         return False
+
+
+def test_a_lost_peer_is_told_on_both_sites(environment: str, settings: Environment) -> None:
+    assert settings.cloud is not None
+    peers = {"onprem": settings.cloud.cluster.name, "cloud": settings.onprem.cluster.name}
+    hosts = {site: len(sites.one(settings, site).hosts) for site in peers}
+    wait_for_mesh(environment, settings)
+    with (
+        watching.api(environment, "onprem", "svc/prometheus", names.PROMETHEUS_PORT) as here,
+        watching.api(environment, "cloud", "svc/prometheus", names.PROMETHEUS_PORT) as there,
+    ):
+
+        def told(how: str) -> dict[str, int]:
+            """Site -> how many of its hosts have lost the other one, by the alert in that state."""
+            lost = {}
+            for site, api in (("onprem", here), ("cloud", there)):
+                about = [
+                    one
+                    for one in api.get("/api/v1/alerts")["data"]["alerts"]
+                    if one["labels"].items() >= {("alertname", "MeshPeerLost"), ("target_cluster", peers[site])}
+                    and one["state"] == how
+                ]
+                lost[site] = int(float(about[0]["value"])) if about else 0
+            return lost
+
+        nothing = dict.fromkeys(peers, 0)
+        watching.eventually(60, lambda: told("firing") == nothing or None, lambda: str(told("firing")))
+        cut = time.monotonic()
+        machines.power(environment, vpn(settings), "cut")
+        try:
+            watching.eventually(PEER_TOLD_S, lambda: told("firing") == hosts or None, lambda: str(told("firing")))
+            took = time.monotonic() - cut
+        finally:
+            machines.power(environment, vpn(settings), "heal")
+        healed = time.monotonic()
+        watching.eventually(PEER_TOLD_S, lambda: told("firing") == nothing or None, lambda: str(told("firing")))
+        print(
+            f"all agents' loss told {took:.0f} s after the cut, over {time.monotonic() - healed:.0f} s after it healed"
+        )
 
 
 def test_a_cut_link_leaves_each_site_whole_also_when_an_agent_starts_meanwhile(

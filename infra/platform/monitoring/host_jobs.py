@@ -31,13 +31,13 @@ pod is the host's, which tells it better itself."""
 ETCD: Final = (
     "etcd_(server_(has_leader|leader_changes_seen_total|proposals_(pending|failed_total)|quota_backend_bytes)"
     "|mvcc_db_total_size_in(_use_in)?_bytes"
-    "|(disk_(wal_fsync|backend_commit)|network_peer_round_trip_time)_duration_seconds_(bucket|count|sum)"
-    "|network_peer_round_trip_time_seconds_(bucket|count|sum))"
+    "|(disk_(wal_fsync|backend_commit)_duration|network_peer_round_trip_time)_seconds_(bucket|count|sum))"
     "|process_(cpu_seconds_total|resident_memory_bytes)"
 )
 CONTAINERD: Final = (
-    "containerd_cri_(image_pulling_throughput_(count|sum)|in_progress_image_pulls_total|image_pulls_total"
-    "|(sandbox|container)_.*_(count|sum))|process_(cpu_seconds_total|resident_memory_bytes|open_fds)"
+    "containerd_cri_(sandboxed_(image_pulls_total|in_progress_image_pulls_total|image_pulling_throughput_(count|sum))"
+    "|(container_(create|start)|sandbox_(runtime_create|(create|delete)_network))_seconds_(count|sum))"
+    "|process_(cpu_seconds_total|resident_memory_bytes|open_fds)"
 )
 REGISTRY: Final = (
     "registry_(http_(requests_total|in_flight_requests|request_duration_seconds_(count|sum))"
@@ -101,7 +101,7 @@ def jobs(hosts: Hosts) -> list[dict[str, Any]]:
     """Their part of scrape_configs."""
     return [
         *_members(),
-        *([_etcd(), _at_port("containerd", naming.CONTAINERD_METRICS_PORT, CONTAINERD)] if hosts.ours else []),
+        *([_etcd(), _containerd()] if hosts.ours else []),
         *([_load_balancers(hosts.load_balancers)] if hosts.load_balancers else []),
         *([_static("gpu", hosts.gpu_hosts, naming.GPU_METRICS_PORT, GPU)] if hosts.gpu_hosts else []),
         *([_registry(hosts.registry)] if hosts.registry else []),
@@ -167,6 +167,10 @@ def _etcd() -> dict[str, Any]:
         *found["relabel_configs"],
     ]
     return found
+
+
+def _containerd() -> dict[str, Any]:
+    return {**_at_port("containerd", naming.CONTAINERD_METRICS_PORT, CONTAINERD), "metrics_path": "/v1/metrics"}
 
 
 def _load_balancers(addresses: Mapping[str, IPv4Address]) -> dict[str, Any]:

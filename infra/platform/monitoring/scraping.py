@@ -38,7 +38,7 @@ class App:
 
 CILIUM: Final = (
     "cilium_(clustermesh_remote_cluster(s|_(readiness_status|failures|nodes|endpoints))"
-    "|(drop|forward)_(count|bytes)_total|controllers_failing|unreachable_nodes|errors_warnings_total"
+    "|(drop|forward)_(count|bytes)_total|controllers_failing|errors_warnings_total"
     "|endpoint_(state|regenerations_total)|identity|policy|policy_(change_total|endpoint_enforcement_status)"
     "|bpf_map_pressure|datapath_conntrack_gc_entries)"
     "|cilium_process_(cpu_seconds_total|resident_memory_bytes)"
