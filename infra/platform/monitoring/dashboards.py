@@ -87,7 +87,7 @@ def written(name: str, dashboard: Dashboard, *, view: bool) -> dict[str, Any]:
         "uid": f"isthmus-{name}",
         "title": dashboard.title,
         "tags": [TAG],
-        "links": [{"type": "dashboards", "title": "Dashboards", "tags": [TAG], "asDropdown": True, "keepTime": True}],
+        "links": [_to_the_others()],
         "schemaVersion": SCHEMA,
         # It is changed in its file, not here.
         "editable": False,
@@ -95,8 +95,15 @@ def written(name: str, dashboard: Dashboard, *, view: bool) -> dict[str, Any]:
         "refresh": "30s",
         "time": {"from": "now-1h", "to": "now"},
         "timezone": "browser",
+        "annotations": {"list": []},
+        "templating": {"list": []},
         "panels": [{"id": at, **panel} for at, panel in enumerate(panels, 1)],
     }
+
+
+def _to_the_others() -> dict[str, Any]:
+    looks = {"icon": "external link", "tooltip": "", "targetBlank": False, "asDropdown": True}
+    return {"type": "dashboards", "title": "Dashboards", "tags": [TAG], "keepTime": True, "includeVars": False, **looks}
 
 
 def _at(x: int, y: int, width: int, height: int) -> dict[str, Any]:
@@ -136,7 +143,17 @@ def _looks(panel: Panel) -> dict[str, Any]:
 
 def _numbers() -> dict[str, Any]:
     last = {"calcs": ["lastNotNull"], "fields": "", "values": False}
-    return {"reduceOptions": last, "colorMode": "value", "graphMode": "none", "textMode": "auto"}
+    return {
+        "reduceOptions": last,
+        "colorMode": "value",
+        "graphMode": "none",
+        "textMode": "auto",
+        "justifyMode": "auto",
+        "orientation": "auto",
+        "wideLayout": True,
+        "showPercentChange": False,
+        "percentChangeColorMode": "standard",
+    }
 
 
 def _lines() -> dict[str, Any]:

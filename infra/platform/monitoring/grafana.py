@@ -227,16 +227,8 @@ def _pod(args: GrafanaArgs, settings: pulumi.Input[str], shown: pulumi.Input[str
 
 def _container(args: GrafanaArgs) -> core.v1.ContainerArgsDict:
     mounts: list[core.v1.VolumeMountArgsDict] = [
-        # Beside the image's own folders of what is not provisioned here.
-        *(
-            {
-                "name": "provisioning",
-                "mount_path": f"{PROVISIONING_PATH}/{what}/{APP}.yaml",
-                "sub_path": f"{what}.yaml",
-                "read_only": True,
-            }
-            for what in ("datasources", "dashboards")
-        ),
+        _provisioned("datasources"),
+        _provisioned("dashboards"),
         {"name": "dashboards", "mount_path": DASHBOARDS_PATH, "read_only": True},
         {"name": "secrets", "mount_path": SECRETS_PATH, "read_only": True},
         {"name": "data", "mount_path": DATA_PATH},
@@ -258,3 +250,9 @@ def _container(args: GrafanaArgs) -> core.v1.ContainerArgsDict:
         "liveness_probe": pods.probe("/api/health", "http", period=30, failures=3),
         "termination_message_policy": "FallbackToLogsOnError",
     }
+
+
+def _provisioned(what: str) -> core.v1.VolumeMountArgsDict:
+    """One file beside what the image has there: its folders of what is not provisioned are read too."""
+    path = f"{PROVISIONING_PATH}/{what}/{APP}.yaml"
+    return {"name": "provisioning", "mount_path": path, "sub_path": f"{what}.yaml", "read_only": True}

@@ -187,7 +187,6 @@ KEPT: dict[str, Callable[[str], bool]] = {
     "kubelet_": matching(host_jobs.KUBELET),
     "container_network_": matching(host_jobs.CADVISOR, ";POD;inference-1"),
     "container_": matching(host_jobs.CADVISOR, ";inference;inference-1"),
-    "containerd_": matching(host_jobs.CONTAINERD),
     "etcd_request_duration_seconds_bucket": matching(scraping.API_SERVER, ";update;0.4"),
     "etcd_request_": matching(scraping.API_SERVER, ";update;"),
     "etcd_": matching(host_jobs.ETCD),
