@@ -19,6 +19,8 @@ def main() -> None:
     file = settings.environment_file(pulumi.get_stack())
     env = environment.load(file)
     index = Index.load()
+    if pulumi.runtime.is_dry_run():
+        index = index.for_preview()
     pulumi.export("environment_digest", environment.digest(file))
     secrets = alert_secrets.of(env, preview=pulumi.runtime.is_dry_run())
     site = sites.onprem(env, index, secrets)

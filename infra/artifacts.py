@@ -60,6 +60,8 @@ class Index(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     artifacts: dict[str, Artifact]
+    absent: dict[str, Artifact] = {}
+    """What could not be had for a preview; their digests, which nobody has seen, are zeros."""
 
     @classmethod
     def load(cls, path: Path = INDEX) -> Index:
@@ -71,6 +73,10 @@ class Index(BaseModel):
         except (ValidationError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise ArtifactError(f"the mirror's index {path} is damaged ({reason}); {FIX}") from error
+
+    def for_preview(self) -> Index:
+        """With what is absent: a preview shows all the same what would use it."""
+        return Index(artifacts={**self.absent, **self.artifacts})
 
     def artifact(self, name: str) -> Artifact:
         """The artefact of that name."""

@@ -239,6 +239,12 @@ class Storage(Model):
     site: SiteStorage | None = Field(default=None, description="of real hosts")
 
 
+class Grafana(Model):
+    """Dashboards of what Prometheus keeps, on each site. Its image is copied from its publisher and never built."""
+
+    resources: Resources
+
+
 class Monitoring(Model):
     """Prometheus, its rules and Alertmanager, on each site."""
 
@@ -247,6 +253,7 @@ class Monitoring(Model):
     capacity: Quantity = Field(description="bytes of each Prometheus; the oldest goes when it is full")
     resources: Resources = Field(description="of each Prometheus")
     alerts: Alerts | None = Field(default=None, description="whom alerts are sent to; without it nobody is told")
+    grafana: Grafana | None = Field(default=None, description="dashboards of what Prometheus keeps; optional")
 
 
 class Status(Model):

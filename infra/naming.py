@@ -135,6 +135,8 @@ SNAPSHOTS: Final = ("snapshot-controller", "snapshot-crds")
 """What binds snapshots, whichever driver makes them: an image, and the kinds of objects."""
 MONITORING: Final = ("prometheus", "alertmanager", "node-exporter", "kube-state-metrics")
 """Images of monitoring."""
+GRAFANA: Final = "grafana"
+"""The image, and the app, that has dashboards of what Prometheus keeps."""
 CUSTOM_METRICS: Final = "prometheus-adapter"
 """The image, and the app, that has metrics of Prometheus for autoscalers."""
 REQUESTS_METRIC: Final = "inference_requests_per_second"

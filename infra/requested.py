@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from infra.accelerators import IMAGES
 from infra.environment import Environment
-from infra.naming import CUSTOM_METRICS, LAB_STORAGE, MESH_IMAGE, MONITORING, SNAPSHOTS, STATUS
+from infra.naming import CUSTOM_METRICS, GRAFANA, LAB_STORAGE, MESH_IMAGE, MONITORING, SNAPSHOTS, STATUS
 
 
 def artifacts(environment: Environment) -> list[str]:
@@ -14,7 +14,7 @@ def artifacts(environment: Environment) -> list[str]:
     if platform.storage:
         wanted |= {*SNAPSHOTS, *(LAB_STORAGE if platform.storage.lab else ())}
     if platform.monitoring:
-        wanted |= {*MONITORING}
+        wanted |= {*MONITORING, *((GRAFANA,) if platform.monitoring.grafana else ())}
     if environment.workloads.inference.scales_by_requests:
         wanted.add(CUSTOM_METRICS)
     if platform.status:

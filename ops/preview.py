@@ -18,7 +18,7 @@ def preview(environment: str, hosts: bool, args: list[str]) -> int:
     settings = load(environment)
     with lock.held(environment):
         bootstrap.ensure()
-        sync.sync(also=requested.artifacts(settings))
+        sync.sync(also=requested.artifacts(settings), preview=True)
         prepare(environment)
         if settings.onprem.provisioner != "lab" and (missing := backend.stand_ins()):
             say(

@@ -16,13 +16,13 @@ from infra import nodes
 from infra.accelerators import IMAGES
 from infra.artifacts import Artifact, Index
 from infra.environment import Cloud, Environment
-from infra.naming import MESH_IMAGE, MONITORING, STATUS
+from infra.naming import GRAFANA, MESH_IMAGE, MONITORING, STATUS
 from infra.paths import CACHE
 from infra.resources import Image
 
 NETWORK: Final = ("cilium", "cilium-operator", MESH_IMAGE)
 
-PLATFORM: Final = (*NETWORK, IMAGES["nvidia"], *MONITORING, STATUS)
+PLATFORM: Final = (*NETWORK, IMAGES["nvidia"], *MONITORING, GRAFANA, STATUS)
 """Those that have a repository whatever the file asks for: what is asked for no longer may still run."""
 
 
@@ -34,6 +34,7 @@ def platform(environment: Environment) -> tuple[str, ...]:
         *NETWORK,
         *dict.fromkeys(devices),
         *(MONITORING if wanted.monitoring else ()),
+        *((GRAFANA,) if wanted.monitoring and wanted.monitoring.grafana else ()),
         *((STATUS,) if wanted.status else ()),
     )
 

@@ -131,8 +131,16 @@ class FromChart(Strict):
     path: str
 
 
+class FromUpstream(Strict):
+    """It is copied and never built: why, and what a site does that cannot copy it."""
+
+    from_: Literal["upstream"] = Field(alias="from")
+    why: str = Field(min_length=5)
+    otherwise: str = Field(min_length=5)
+
+
 Build = Annotated[
-    FromGo | FromCgo | FromC | FromCrate | FromDebian | FromImage | FromWorkload | FromChart,
+    FromGo | FromCgo | FromC | FromCrate | FromDebian | FromImage | FromWorkload | FromChart | FromUpstream,
     Field(discriminator="from_"),
 ]
 KINDS = {
@@ -144,6 +152,7 @@ KINDS = {
     "image": "image",
     "workload": "image",
     "chart": "chart",
+    "upstream": "image",
 }
 
 
@@ -181,6 +190,8 @@ class Entry(Strict):
             raise ValueError("ref is for images, and every image has one")
         if self.served and self.kind != "file":
             raise ValueError("served is for files: images are always served, the rest never")
+        if isinstance(self.build, FromUpstream) and not (self.on_request and isinstance(self.upstream, Image)):
+            raise ValueError("what is not built has an upstream, and on_request: no site may have to reach a publisher")
         if isinstance(self.upstream, Image) and self.upstream.image != self.ref:
             raise ValueError(f"upstream.image {self.upstream.image} is not the canonical name {self.ref}")
         return self

@@ -23,6 +23,7 @@ from ops.mirror.catalog import (
     FromDebian,
     FromGo,
     FromImage,
+    FromUpstream,
     FromWorkload,
     Image,
     Nothing,
@@ -106,9 +107,10 @@ class Planner:
 
     def _choose(self, name: str, entry: Entry) -> Planned:
         keys: list[tuple[Literal["build", "upstream"], str]] = []
-        if self.source != "build" and not isinstance(entry.upstream, Nothing):
+        copied_only = isinstance(entry.build, FromUpstream)
+        if (self.source != "build" or copied_only) and not isinstance(entry.upstream, Nothing):
             keys.append(("upstream", digest_of([FORMAT, "upstream", entry.upstream.model_dump()])[:20]))
-        if self.source != "upstream" or not keys:
+        if not copied_only and (self.source != "upstream" or not keys):
             keys.append(("build", self._build_key(name, entry)))
         for source, key in keys:
             if meta := self.store.find(name, key):

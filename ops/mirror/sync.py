@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
 from infra.paths import INDEX
 from ops.console import Failure, say
 from ops.mirror import catalog as catalogs
 from ops.mirror import upstream
+from ops.mirror.catalog import FromUpstream, Image
 from ops.mirror.plan import Planned, Planner, Source
 from ops.mirror.registry import Server, Storage, split
 from ops.mirror.report import Report
@@ -28,11 +30,13 @@ def sync(
     jobs: int | None = None,
     store: Store | None = None,
     index: Path = INDEX,
+    preview: bool = False,
 ) -> dict[str, Meta]:
     """Makes what is missing of the named artefacts, writes the index, returns the records.
 
     By default those that every environment has, with `also` what this one asks for, and what was asked for before.
     Safe to interrupt: what is finished stays, the rest is absent. Failure names the artefact, the log and the fix.
+    `preview`: what is never built, and whose publisher is out of reach, is no failure: the index says so.
     """
     store = store or Store()
     catalog = catalogs.load()
@@ -40,6 +44,9 @@ def sync(
     wanted = [*names, "registry"] if names is not None else [*catalog.usual, *_asked_for(catalog, also, index)]
     reach = upstream.Reach()
     planned = Planner(catalog, store, source, reach).plan(wanted)
+    absent = _out_of_reach(planned, {*(names or ()), *also}, reach, preview=preview)
+    wanted = [name for name in wanted if name not in absent]
+    planned = {name: one for name, one in planned.items() if name not in absent}
     if any(one.meta is None for one in planned.values()) or _unpublished(planned.values(), store):
         with store.lock(lambda: say("    another sync is at work in this cache: waiting for its end")):
             store.sweep()
@@ -48,8 +55,31 @@ def sync(
             _fill(catalog, store, planned, jobs or max(2, (os.cpu_count() or 2) // 2))
             planned = Planner(catalog, store, source, upstream.nowhere).plan(wanted)
     records = {name: one.meta for name, one in planned.items() if one.meta}
-    _write_index(store, records, index, keep=names is not None)
+    _write_index(store, records, index, [one for one in absent.values() if one.name in also], keep=names is not None)
     return records
+
+
+def _out_of_reach(
+    planned: dict[str, Planned], asked: Collection[str], reach: upstream.Reach, *, preview: bool
+) -> dict[str, Planned]:
+    """What is not here, is never built, and cannot be copied from here; Failure if it is `asked` for, but by a preview.
+
+    What only an earlier environment asked for is given up: this one does not need it.
+    """
+    absent = {}
+    for name, one in planned.items():
+        match one.entry.build, one.entry.upstream:
+            case FromUpstream(why=why, otherwise=otherwise), Image(image=image) as place if one.meta is None:
+                if reach(place):
+                    continue
+                fault = f"{name} is copied from its publisher, and {image} is out of reach from here (not built: {why})"
+                fix = f"let this machine reach {image.partition('/')[0]}, or else {otherwise}"
+                if name in asked and not preview:
+                    raise Failure(fault, fix=fix)
+                if name in asked:
+                    say(f"NOTE: {fault}. It is previewed with zeros for its digest. Before `make up`: {fix}")
+                absent[name] = one
+    return absent
 
 
 def _asked_for(catalog: catalogs.Catalog, also: Iterable[str], index: Path) -> list[str]:
@@ -158,7 +188,7 @@ def _path(store: Store, meta: Meta) -> Path:
     return store.folder(meta.name, meta.key) / (meta.main or "")
 
 
-def _write_index(store: Store, records: dict[str, Meta], index: Path, *, keep: bool) -> None:
+def _write_index(store: Store, records: dict[str, Meta], index: Path, absent: Iterable[Planned], *, keep: bool) -> None:
     """Writes the index at once and whole; a sync of some names keeps the others' lines."""
     old = {}
     if keep and index.exists():
@@ -174,9 +204,17 @@ def _write_index(store: Store, records: dict[str, Meta], index: Path, *, keep: b
         }
         for name, meta in records.items()
     }
-    text = json.dumps({"artifacts": {**old, **lines}}, indent=1, sort_keys=True) + "\n"
+    content = {"artifacts": {**old, **lines}}
+    if shown := {one.name: _unseen(one) for one in absent}:
+        content["absent"] = shown
+    text = json.dumps(content, indent=1, sort_keys=True) + "\n"
     if not index.exists() or index.read_text() != text:
         index.parent.mkdir(parents=True, exist_ok=True)
         unfinished = index.with_suffix(".new")
         unfinished.write_text(text)
         unfinished.rename(index)
+
+
+def _unseen(one: Planned) -> dict[str, Any]:
+    """The line of an image that nobody here has seen."""
+    return {"kind": one.entry.kind, "version": one.version, "digest": f"sha256:{'0' * 64}", "size": 0, "ref": one.ref}

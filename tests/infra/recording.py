@@ -18,6 +18,7 @@ from infra.artifacts import Artifact, Index
 from infra.environment import Environment
 from infra.naming import (
     CUSTOM_METRICS,
+    GRAFANA,
     KUBEADM_IMAGES,
     LAB_STORAGE,
     MESH_IMAGE,
@@ -214,6 +215,7 @@ def index(**changes: Artifact) -> Index:
         *SNAPSHOTS,
         *MONITORING,
         CUSTOM_METRICS,
+        GRAFANA,
         STATUS,
         MESH_IMAGE,
     }

@@ -41,7 +41,7 @@ def test_it_gets_the_platform_and_the_workloads_of_any_site(resources: list[Reso
     started = {one.name for one in inside(resources) if one.pod}
     assert started == {
         *("device-plugin-nvidia", "inference", "replication", "status"),
-        *("prometheus", "alertmanager", "node-exporter", "kube-state-metrics"),
+        *("prometheus", "alertmanager", "node-exporter", "kube-state-metrics", "grafana"),
     }, "Cilium's own, which come from the chart, aside"
     namespaces = {one.name for one in inside(resources) if one.kind == "Namespace"}
     assert {"workloads", "monitoring", "status", "accelerators"} <= namespaces
@@ -118,9 +118,9 @@ def test_replication_opens_one_store_with_the_sites_key_and_the_other_by_who_it_
     assert not {"ISTHMUS_DESTINATION_ENDPOINT", "ISTHMUS_DESTINATION_CREDENTIALS_DIR"} & found.keys()
     secrets = {one.inputs["metadata"]["name"] for one in inside(resources) if one.kind == "Secret"}
     joined = {one for one in secrets if "clustermesh" in one}
-    assert secrets - joined == {"onprem-object-store-credentials", "alertmanager-receivers", "prometheus-view"}, (
-        "no key of AWS's is anywhere"
-    )
+    assert secrets - joined == {
+        *("onprem-object-store-credentials", "alertmanager-receivers", "prometheus-view", "grafana"),
+    }, "no key of AWS's is anywhere"
 
 
 def egress(resources: list[Resource], name: str) -> list[tuple[list[str], list[int]]]:

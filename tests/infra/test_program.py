@@ -115,6 +115,19 @@ def test_a_fault_of_the_input_is_told_without_a_traceback() -> None:
         program.run(FILE, index=_not_filled)
 
 
+def test_a_preview_goes_on_without_what_could_not_be_had_and_nothing_else_does() -> None:
+    def lacking() -> Index:
+        whole = recording.index()
+        artifacts = {name: one for name, one in whole.artifacts.items() if name != "grafana"}
+        return Index(artifacts=artifacts, absent={"grafana": whole.artifact("grafana")})
+
+    shown = program.run(program.file("staging"), preview=True, index=lacking).resources
+    assert len([one for one in shown if (one.kind, one.name) == ("Deployment", "grafana")]) == 2
+    assert recording.the(shown, "Image", "grafana")
+    with pytest.raises(pulumi.RunError, match="does not hold 'grafana'"):
+        program.run(program.file("staging"), index=lacking)
+
+
 def test_an_invalid_environment_ends_the_program_with_its_problems() -> None:
     bad = ROOT / "tests" / "environments" / "invalid" / "address-twice.yaml"
     with pytest.raises(pulumi.RunError, match=r"invalid/address-twice.yaml: onprem.hosts\[1\].address: "):

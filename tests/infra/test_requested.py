@@ -23,7 +23,7 @@ def test_a_lab_asks_for_its_own_driver_simulated_devices_monitoring_and_the_page
 
 def test_real_hosts_ask_for_what_binds_snapshots_for_nvidias_plugin_monitoring_and_the_page() -> None:
     wanted = {*naming.SNAPSHOTS, *naming.MONITORING, naming.STATUS, "nvidia-device-plugin"}
-    assert requested.artifacts(of("prod")) == sorted({*wanted, naming.MESH_IMAGE, "prometheus-adapter"})
+    assert requested.artifacts(of("prod")) == sorted({*wanted, naming.MESH_IMAGE, "prometheus-adapter", "grafana"})
 
 
 def test_two_sites_ask_for_what_joins_their_clusters() -> None:
@@ -34,6 +34,11 @@ def test_two_sites_ask_for_what_joins_their_clusters() -> None:
 def test_who_does_not_scale_by_requests_asks_for_nobody_who_tells_them() -> None:
     assert recording.hybrid().workloads.inference.autoscaling is None
     assert "prometheus-adapter" not in requested.artifacts(recording.hybrid())
+
+
+def test_dashboards_are_asked_for_where_the_file_has_the_key_and_no_lab_has_it() -> None:
+    for name, has in (("local", False), ("hybrid", False), ("staging", True), ("prod", True)):
+        assert (naming.GRAFANA in requested.artifacts(of(name))) is has, name
 
 
 def test_without_storage_accelerators_monitoring_and_page_nothing_is_asked_for() -> None:

@@ -107,6 +107,24 @@ BAD: list[tuple[str, Callable[[Any, Any], None], Any, tuple[str, ...]]] = [
     ("unknown input", at("artifacts", "image", "build", "inputs"), ["gone"], ("image", "'gone'", "does not hold")),
     ("needs itself", at("artifacts", "image", "build", "inputs"), ["image"], ("image", "needs itself")),
     ("pins disagree", at("modules", "tool", "version"), "v9.9.9", ("tool: version", "go.mod", "must agree")),
+    (
+        "not built, and had everywhere",
+        at("artifacts", "image", "build"),
+        {"from": "upstream", "why": "no way", "otherwise": "leave it out"},
+        ("image", "what is not built", "on_request"),
+    ),
+    (
+        "not built, without a way out",
+        at("artifacts", "image", "build"),
+        {"from": "upstream", "why": "no way"},
+        ("image: build.otherwise", "required"),
+    ),
+    (
+        "a file that is not built",
+        at("artifacts", "program", "build"),
+        {"from": "upstream", "why": "no way", "otherwise": "leave it out"},
+        ("program", "makes a image"),
+    ),
     ("unknown way to build", at("artifacts", "program", "build", "from"), "magic", ("program", "magic")),
 ]
 
@@ -154,6 +172,14 @@ def test_an_image_of_our_own_may_take_files_of_a_module_that_the_catalog_holds(t
     assert catalog.load(write(tmp_path, content), tmp_path).artifacts["image"].modules == ("tool",)
     tree["module"] = "nowhere"
     assert "image: build: module 'nowhere' is not among modules" in refusal(tmp_path, content)
+
+
+def test_what_is_never_built_is_copied_whatever_is_asked_for(tmp_path: Path) -> None:
+    entry = catalog.load().artifacts["grafana"]
+    assert isinstance(entry.build, catalog.FromUpstream) and entry.on_request
+    sources: tuple[plan.Source, ...] = ("auto", "build", "upstream")
+    made = {Planner(catalog.load(), Store(tmp_path), source, upstream.nowhere).planned("grafana") for source in sources}
+    assert [one.source for one in made] == ["upstream"], "one plan, whatever is preferred"
 
 
 def test_every_build_module_is_in_the_catalog() -> None:

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,8 +52,8 @@ class Lab:
             }
         )
 
-    def sync(self, also: Sequence[str] = ()) -> None:
-        filling.sync(store=self.store, index=self.index, jobs=1, also=also)
+    def sync(self, also: Sequence[str] = (), *, preview: bool = False) -> None:
+        filling.sync(store=self.store, index=self.index, jobs=1, also=also, preview=preview)
 
     def calls(self) -> int:
         path = self.root / "calls"
@@ -101,6 +102,80 @@ def test_what_is_on_request_is_made_when_it_is_asked_for_and_kept_from_then_on(l
     lab.sync()
     assert lab.calls() == 2
     assert set(Index.load(lab.index).artifacts) == {"first", "second"}, "another environment still needs its line"
+
+
+COPIED: dict[str, Any] = {
+    "kind": "image",
+    "version": "1.2.3",
+    "licence": "MIT",
+    "ref": "docker.io/some/thing:1.2.3",
+    "upstream": {"image": "docker.io/some/thing:1.2.3", "digest": "resolve"},
+    "build": {"from": "upstream", "why": "nobody could", "otherwise": "take its key out of the file"},
+    "used_by": ["tests"],
+    "on_request": True,
+}
+"""An entry that is copied and never built."""
+
+
+@pytest.fixture
+def far(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """With such an entry, and its publisher out of reach."""
+    lab.catalog = Catalog(modules={}, artifacts={**lab.catalog.artifacts, "far": Entry.model_validate(COPIED)})
+    monkeypatch.setattr(upstream.Reach, "_ask", lambda *_: False)
+    return lab
+
+
+def test_what_is_never_built_and_out_of_reach_is_refused_before_anything_is_made(far: Lab) -> None:
+    with pytest.raises(Failure) as caught:
+        far.sync(also=["far"])
+    said = str(caught.value)
+    for words in (
+        "far is copied",
+        "docker.io/some/thing:1.2.3",
+        "nobody could",
+        "Fix: let this machine reach docker.io",
+    ):
+        assert words in said
+    assert said.endswith("or else take its key out of the file")
+    assert far.calls() == 0
+
+
+def test_a_site_that_does_not_ask_for_it_needs_no_publisher(far: Lab) -> None:
+    far.sync()
+    assert set(Index.load(far.index).artifacts) == {"first", "second"}
+
+
+def test_a_preview_shows_what_it_could_not_have_and_nobody_takes_it_for_had(
+    far: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    far.sync(also=["far"], preview=True)
+    assert "NOTE: far is copied" in capsys.readouterr().out
+    index = Index.load(far.index)
+    with pytest.raises(ArtifactError, match="does not hold 'far'"):
+        index.artifact("far")
+    shown = index.for_preview()
+    assert (shown.artifact("far").image, shown.artifact("far").digest) == (COPIED["ref"], f"sha256:{'0' * 64}")
+    assert shown.artifact("first") == index.artifact("first")
+    far.sync()
+    assert Index.load(far.index).for_preview() == Index.load(far.index), "the next environment did not ask for it"
+
+
+def test_what_an_earlier_environment_had_is_given_up_when_its_next_version_is_out_of_reach(far: Lab) -> None:
+    far.sync()
+    index = json.loads(far.index.read_text())
+    index["artifacts"]["far"] = {**index["artifacts"]["first"], "kind": "image", "ref": "docker.io/some/thing:1.2.2"}
+    far.index.write_text(json.dumps(index))
+    far.sync()
+    assert set(Index.load(far.index).artifacts) == {"first", "second"}
+    with pytest.raises(Failure, match="out of reach"):
+        far.sync(also=["far"])
+
+
+def test_what_is_within_reach_is_copied(far: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream.Reach, "_ask", lambda *_: True)
+    planned = Planner(far.catalog, far.store, "auto", upstream.Reach()).plan(["far"])
+    assert filling._out_of_reach(planned, {"far"}, upstream.Reach(), preview=False) == {}
+    assert planned["far"].source == "upstream"
 
 
 def test_a_damaged_index_is_written_anew(lab: Lab) -> None:

@@ -1,4 +1,4 @@
-"""Monitoring of a site: Prometheus, its rules and Alertmanager, and what tells of hosts and of Kubernetes' objects.
+"""Monitoring of a site: Prometheus, its rules and Alertmanager, what tells of hosts and of objects, and dashboards.
 
 `Monitoring(name, MonitoringArgs(...), opts)`; the same on every site. What it reads is in scraping.py, what it warns of
 in rules/, and what to do then in docs/runbooks/.
@@ -13,10 +13,12 @@ import pulumi
 
 from infra.artifacts import Index
 from infra.environment import Monitoring as Settings
+from infra.naming import GRAFANA
 from infra.platform import namespaces, policies
 from infra.platform.cluster import Cluster
 from infra.platform.monitoring.alertmanager import Alertmanager, AlertmanagerArgs
 from infra.platform.monitoring.custom_metrics import CustomMetrics
+from infra.platform.monitoring.grafana import Grafana, GrafanaArgs
 from infra.platform.monitoring.kube_state_metrics import KubeStateMetrics
 from infra.platform.monitoring.names import NAMESPACE, READER, VIEW
 from infra.platform.monitoring.node_exporter import NodeExporter
@@ -85,9 +87,21 @@ class Monitoring(pulumi.ComponentResource):
                 model_age_days=args.model_age_days,
                 sender=from_within(self.view.near, args.cluster) if self.view else args.sender,
                 reads_view=self.view is not None,
+                askers=(policies.app(GRAFANA),) if args.settings.grafana else (),
             ),
             inside,
         )
+        if args.settings.grafana:
+            Grafana(
+                "grafana",
+                GrafanaArgs(
+                    settings=args.settings.grafana,
+                    scrape_seconds=args.settings.scrape_seconds,
+                    index=args.index,
+                    view_key=self.view.asker if self.view else None,
+                ),
+                inside,
+            )
         if args.for_autoscalers:
             CustomMetrics(
                 "custom-metrics",

@@ -20,6 +20,7 @@ VIEW: Final = "prometheus-view"
 """The Prometheus that both sites send to; on-prem alone."""
 
 PROMETHEUS_PORT: Final = 9090
+GRAFANA_PORT: Final = 3000
 ALERTMANAGER_PORT: Final = 9093
 VIEW_PORT: Final = 9443
 GOSSIP_PORT: Final = 9094

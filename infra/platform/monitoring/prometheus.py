@@ -45,7 +45,7 @@ class PrometheusArgs:
     """`persistent`: whether the site has volumes; where it has none, what was read goes with its pod.
 
     `model_age_days`: how old a model may be that is served; any age without it. `sender`: how it sends to the view over
-    both sites, where there is one; `reads_view`: whether that is here, and read like all else.
+    both sites, where there is one; `reads_view`: whether that is here, and read like all else. `askers` may ask it.
     """
 
     cluster: Cluster
@@ -55,6 +55,7 @@ class PrometheusArgs:
     model_age_days: int | None = None
     sender: Sender | None = None
     reads_view: bool = False
+    askers: tuple[policies.Peer, ...] = ()
 
 
 class Prometheus(pulumi.ComponentResource):
@@ -129,10 +130,13 @@ def _access(opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
 
 
 def _network(args: PrometheusArgs, opts: pulumi.ResourceOptions) -> pulumi.Resource:
-    """Each target at the port where it tells of itself, and the view; asked by nobody but its like."""
+    """Each target at the port where it tells of itself, and the view; asked by its like, and by who may."""
     cluster = args.cluster
     hosts = policies.network(cluster.node_cidr)
-    itself: policies.Ingress = {"from_": [policies.app(APP)], "ports": policies.ports(PROMETHEUS_PORT)}
+    itself: policies.Ingress = {
+        "from_": [policies.app(APP), *args.askers],
+        "ports": policies.ports(PROMETHEUS_PORT),
+    }
     dns: policies.Peer = {**policies.namespace("kube-system"), **policies.app("coredns")}
     store = policies.app(OBJECT_STORE, within=OBJECT_STORE_NAMESPACE)
     workloads = [policies.app(app, within=WORKLOADS_NAMESPACE) for app in ("inference", "replication")]

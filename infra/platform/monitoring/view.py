@@ -11,6 +11,7 @@ all they read, told apart by the label `prometheus_replica`; nothing is dropped 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from pulumi_kubernetes import apps, core
 from infra import naming
 from infra.artifacts import Index
 from infra.environment import Monitoring as Settings
+from infra.naming import GRAFANA
 from infra.platform import pods, policies
 from infra.platform.cluster import VIEW_OFFSET, Cluster
 from infra.platform.monitoring import access, linked, scraping, server
@@ -57,10 +59,11 @@ class ViewArgs:
 
 
 class View(pulumi.ComponentResource):
-    """`near` proves the Prometheus of its own site to it, `far` that of the other."""
+    """`near` proves the Prometheus of its own site to it, `far` that of the other, `asker` Grafana if there is one."""
 
     near: ClientKey
     far: ClientKey
+    asker: ClientKey | None
 
     def __init__(self, name: str, args: ViewArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:platform:View", name, None, opts)
@@ -68,14 +71,8 @@ class View(pulumi.ComponentResource):
         # Of its own: whom this one has signed are all whom the view lets in.
         authority = Authority(APP, name="isthmus-view", opts=child)
         own = Certificate(APP, names=[VIEW_NAME], authority=authority, opts=child)
-        near, far = (
-            Certificate(f"{APP}-{who}", names=[f"{PROMETHEUS}.{who}"], authority=authority, opts=child)
-            for who in ("near", "far")
-        )
-        self.near, self.far = (
-            ClientKey(certificate=one.certificate, private_key=one.private_key, authority=authority.certificate)
-            for one in (near, far)
-        )
+        self.near, self.far = (_client(who, f"{PROMETHEUS}.{who}", authority, child) for who in ("near", "far"))
+        self.asker = _client(GRAFANA, GRAFANA, authority, child) if args.settings.grafana else None
         needed: list[pulumi.Resource] = [
             core.v1.Secret(
                 SECRET,
@@ -88,7 +85,7 @@ class View(pulumi.ComponentResource):
                 opts=child,
             ),
             *access.reader_of_own(APP, [access.watching("", "pods")], child),
-            self._reachable(args.cluster, child),
+            self._reachable(args.cluster, [PROMETHEUS, *([GRAFANA] if self.asker else [])], child),
         ]
         written = {
             "prometheus.yml": yaml.safe_dump(config(args), sort_keys=False),
@@ -113,8 +110,8 @@ class View(pulumi.ComponentResource):
         )
         self.register_outputs({})
 
-    def _reachable(self, cluster: Cluster, opts: pulumi.ResourceOptions) -> pulumi.Resource:
-        """By its own site's Prometheus at a fixed address, and through the ingress address from the other."""
+    def _reachable(self, cluster: Cluster, by: Sequence[str], opts: pulumi.ResourceOptions) -> pulumi.Resource:
+        """By apps of its own site, Prometheus at a fixed address, and through the ingress address from the other."""
         core.v1.Service(
             APP,
             metadata=pods.metadata(APP, namespace=NAMESPACE),
@@ -130,13 +127,18 @@ class View(pulumi.ComponentResource):
         return policies.allow(
             APP,
             NAMESPACE,
-            ingress=[{"from_": [policies.app(PROMETHEUS)], "ports": policies.ports(VIEW_PORT)}],
+            ingress=[{"from_": [policies.app(app) for app in by], "ports": policies.ports(VIEW_PORT)}],
             egress=[
                 {"to": [hosts], "ports": policies.ports(cluster.api_server_port)},
                 {"to": [policies.app(ALERTMANAGER)], "ports": policies.ports(ALERTMANAGER_PORT)},
             ],
             opts=opts,
         )
+
+
+def _client(name: str, subject: str, authority: Authority, opts: pulumi.ResourceOptions) -> ClientKey:
+    one = Certificate(f"{APP}-{name}", names=[subject], authority=authority, opts=opts)
+    return ClientKey(certificate=one.certificate, private_key=one.private_key, authority=authority.certificate)
 
 
 def config(args: ViewArgs) -> dict[str, Any]:
