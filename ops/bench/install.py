@@ -15,13 +15,14 @@ from ops.bench import site
 from ops.bench.site import Site
 from ops.up import load
 
-
 ROUNDS = 3
 
 
 def measure(environment: str) -> dict[str, float]:
-    """Seconds of both roads to a cluster of the environment's hosts, and ours in multiples of the bare script's: medians
-    over the rounds."""
+    """Seconds of both roads to a cluster of the environment's hosts, and ours in multiples of the bare script's.
+
+    Medians over the rounds.
+    """
     settings = site.moved(load(environment))
     bare, ours = [], []
     for _ in range(ROUNDS):

@@ -26,7 +26,9 @@ def test_without_dns_load_balancers_idle_and_serve(environment, settings) -> Non
     hosts = [host.name for host in settings.onprem.having("load_balancer")]
     coredns = ("-n", "kube-system", "deployment/coredns")
     replicas = cluster.kubectl(environment, "get", *coredns, "-o", "jsonpath={.spec.replicas}")
-    with Poller(f"{addressing.ingress_url(settings.onprem.network)}/v2/health/ready", interval=0.05) as client:
+    with Poller(
+        f"{addressing.ingress_url(settings.onprem.network)}/v2/health/ready", interval=0.05, timeout=5
+    ) as client:
         try:
             cluster.kubectl(environment, "scale", *coredns, "--replicas=0")
             cluster.kubectl(environment, "wait", "-n", "kube-system", "pod", "-l", "k8s-app=kube-dns", "--for=delete")
