@@ -16,7 +16,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
-from infra.naming import LOAD_BALANCER_METRICS_PORT
+from infra.naming import CONTAINERD_METRICS_PORT, ETCD_METRICS_PORT, GPU_METRICS_PORT, LOAD_BALANCER_METRICS_PORT
 from infra.platform.monitoring.host_jobs import Hosts
 from infra.platform.monitoring.names import KUBELET_PORT
 from infra.providers.isthmus.hostprep import MACHINE_REALTIME_US
@@ -103,6 +103,16 @@ def test_haproxy_knows_pods_one_by_one_and_hosts_only_behind_them(render: Render
     assert "{ path /ingress } { nbsrv(ingress_pods) ge 1 }" in text, (
         "a host that knows no pod must not take the address"
     )
+
+
+def test_haproxy_asks_the_clusters_dns_through_itself_which_waits_between_tries(render: Render) -> None:
+    text = render("load_balancer", "haproxy.cfg.j2", **LOAD_BALANCER)
+    own = f"127.0.0.1:{role_yaml('load_balancer', 'defaults/main.yml')['load_balancer_dns_port']}"
+    parts = {name: text.split(f"\n{name}\n")[1].split("\n\n")[0] for name in ("resolvers cluster", "frontend dns")}
+    assert f"nameserver dns tcp@{own}\n" in parts["resolvers cluster"]
+    assert f"bind {own}\n" in parts["frontend dns"]
+    assert text.count("10.96.0.10") == 1
+    assert "server dns 10.96.0.10:53" in text.split("\nbackend cluster_dns\n")[1].split("\n\n")[0]
 
 
 def test_a_load_balancer_outside_the_cluster_has_hosts_alone(render: Render) -> None:
@@ -354,3 +364,10 @@ def test_the_host_firewall_knows_the_ports_where_hosts_tell_of_themselves() -> N
     ports = role_yaml("host_firewall", "vars/main.yml")["__host_firewall_metrics_ports"]
     every = Hosts(load_balancers={"one": IPv4Address("10.0.0.11")}, gpu_hosts={"one": IPv4Address("10.0.0.11")})
     assert {*ports, KUBELET_PORT} == {*every.ports}
+
+
+def test_services_of_hosts_tell_of_themselves_where_prometheus_asks(render: Render) -> None:
+    assert role_yaml("containerd", "defaults/main.yml")["containerd_metrics_port"] == CONTAINERD_METRICS_PORT
+    assert role_yaml("nvidia", "defaults/main.yml")["nvidia_exporter_port"] == GPU_METRICS_PORT
+    config = render("kubeadm_control_plane", "init.yaml.j2", host="one", **CONTROL_PLANE)
+    assert f"value: http://0.0.0.0:{ETCD_METRICS_PORT}\n" in config
