@@ -90,6 +90,8 @@ class FromCrate(Strict):
     from_: Literal["crate"] = Field(alias="from")
     crate: str
     binary: str
+    features: tuple[str, ...]
+    """Of the crate's own, those that are compiled in; none by default."""
     sha256: Sha256
     rust: str = Field(pattern=r"^\d+\.\d+$")
 

@@ -24,6 +24,7 @@ def build(recipe: FromCrate, version: str, out: Path, log: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     installed = out / "installed"
     command = ["cargo", "install", recipe.crate, "--version", version, "--locked", "--force", "--no-track"]
+    command += ["--no-default-features", "--features", ",".join(recipe.features)]
     command += ["--bin", recipe.binary, "--root", str(installed), "--target-dir", str(target)]
     if toolchains.rust_version(recipe.rust)[1]:
         work.run(command, log=log, cwd=out, env={"CARGO_HOME": str(CARGO_HOME)})

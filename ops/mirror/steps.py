@@ -48,13 +48,15 @@ def steps(planned: dict[str, Planned]) -> list[Step]:
             one
         )
     absent = {one.name for one in missing}
+    # A crate goes first: the longest build, and one that leaves cores idle in parts, for others beside it.
+    ordered = sorted(groups.items(), key=lambda group: not isinstance(group[1][0].entry.build, FromCrate))
     return [
         Step(
             name,
             tuple(ones),
             frozenset(need for one in ones if one.source == "build" for need in one.entry.needs if need in absent),
         )
-        for name, ones in groups.items()
+        for name, ones in ordered
     ]
 
 

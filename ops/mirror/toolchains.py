@@ -68,6 +68,9 @@ def go_environment() -> dict[str, str]:
         "GOFLAGS": "-buildvcs=false -modcacherw",
         "CGO_ENABLED": "0",
         "GOWORK": "off",
+        # Compilers live for seconds: with fewer collections a build takes two thirds, and gives the same bytes.
+        "GOGC": "400",
+        "GOMEMLIMIT": "2GiB",
     }
 
 
