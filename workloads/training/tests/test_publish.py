@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from isthmus_training import __main__ as program
+from isthmus_training import train
 from isthmus_training.acquire import Dataset, acquire
 from isthmus_training.errors import BadModel, StoreFailure
 from isthmus_training.evaluate import evaluate
@@ -23,6 +24,7 @@ from isthmus_training.preprocess import split
 from isthmus_training.promote import judge
 from isthmus_training.settings import load
 from isthmus_training.store import Store
+from skl2onnx import to_onnx
 
 SOURCE = Path(program.__file__).parent.parent
 
@@ -88,6 +90,21 @@ def test_two_runs_give_the_same_bytes_and_the_second_changes_nothing(bucket: Any
     assert log[-2]["message"] == "model.onnx kept, manifest.json kept"
     assert (log[-1]["result"], log[-1]["message"]) == ("not promoted", "it is the champion already")
     assert bucket.client.list_objects_v2(Bucket=bucket.name)["Contents"] == before  # times of writing, too
+
+
+def test_the_order_in_which_the_converter_lists_its_operator_sets_is_not_in_the_bytes(
+    fitted: Callable, trained: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other_way_round(*args: Any, **options: Any) -> Any:
+        graph = to_onnx(*args, **options)
+        listed = list(reversed(graph.opset_import))
+        del graph.opset_import[:]
+        graph.opset_import.extend(listed)
+        return graph
+
+    expected = trained(17).onnx
+    monkeypatch.setattr(train, "to_onnx", other_way_round)
+    assert train.export(fitted(17)) == expected
 
 
 def test_the_manifest_tells_what_the_model_was_made_from(trained: Callable) -> None:

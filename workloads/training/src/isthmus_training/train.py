@@ -45,5 +45,9 @@ def export(model: Pipeline) -> bytes:
     )
     for output, name in zip(graph.graph.output, OUTPUTS, strict=True):
         assert output.name == name, f"skl2onnx calls an output {output.name}, not {name}"
+    # skl2onnx lists them as a set gives them: in one of some twenty processes, the other way round.
+    opsets = sorted(graph.opset_import, key=lambda opset: opset.domain)
+    del graph.opset_import[:]
+    graph.opset_import.extend(opsets)
     onnx.checker.check_model(graph, full_check=True)
     return graph.SerializeToString(deterministic=True)
