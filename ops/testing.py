@@ -16,7 +16,7 @@ NEEDS_NOTHING = "not machine and not engine and not mirror and not apiserver and
 UNIT = ("-m", NEEDS_NOTHING, "-n", "2")
 """Tests that get in nobody's way, side by side."""
 
-THE_REST = ("-m", f"not ({NEEDS_NOTHING})", "--durations=15")
+THE_REST = ("-m", f"not ({NEEDS_NOTHING})", "--durations=60")
 
 CHECKS = {
     "format": ["ruff", "format", "--check", "."],
