@@ -1,0 +1,16 @@
+// The registry of a mirror keeps its content in a folder. Upstream's own program also has the drivers of three clouds and
+// their SDKs, which are most of its build and its size.
+package main
+
+import (
+	"os"
+
+	"github.com/distribution/distribution/v3/registry"
+	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
+)
+
+func main() {
+	if err := registry.RootCmd.Execute(); err != nil {
+		os.Exit(1)
+	}
+}
