@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,17 @@ def test_the_argument_spec_equals_the_defaults(role: str) -> None:
 def test_public_variables_carry_the_roles_name_and_internal_ones_two_underscores_more(role: str) -> None:
     assert all(name.startswith(f"{role}_") for name in role_yaml(role, "defaults/main.yml"))
     assert all(name.startswith(f"__{role}_") for name in role_yaml(role, "vars/main.yml") or {})
+
+
+@pytest.mark.parametrize("role", ROLES, ids=NAMES)
+def test_what_tasks_register_has_no_name_of_a_variable(role: Path) -> None:
+    """It would take its place for the rest of the run, in tasks that mean the variable."""
+    registered = {
+        name
+        for tasks in (role / "tasks").glob("*.yml")
+        for name in re.findall(r"^\s+register: (\w+)$", tasks.read_text(), re.MULTILINE)
+    }
+    assert not registered & {*role_yaml(role.name, "defaults/main.yml"), *(role_yaml(role.name, "vars/main.yml") or {})}
 
 
 def test_site_hands_over_only_variables_that_the_roles_declare() -> None:

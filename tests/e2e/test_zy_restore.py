@@ -32,9 +32,8 @@ def steps(heading: str) -> dict[int, str]:
 
 def marks(environment: str) -> set[str]:
     """Which of this test's objects there are."""
-    return {
-        item["metadata"]["name"] for item in cluster.items(environment, "configmap", "-n", "default", "-l", "test=restore")
-    }
+    found = cluster.items(environment, "configmap", "-n", "default", "-l", "test=restore")
+    return {item["metadata"]["name"] for item in found}
 
 
 def mark(environment: str, name: str) -> None:
@@ -56,7 +55,7 @@ def test_a_site_without_quorum_is_restored_from_a_backup(
         for host in others:
             machines.run(host, "sh", "-ec", way[2])
         start = time.monotonic()
-        machines.run(chosen, *re.sub(r"\S+/\d{8}T\d{6}Z", backup, way[3]).split(), timeout=RESTORE_S)
+        machines.run(chosen, *re.sub(r"\S+/\d{8}T\d{6}Z", backup, way[3]).split(), timeout_s=RESTORE_S)
         answers = time.monotonic() - start
         make("up", "HOSTS=1")
         whole = wait_until_whole(environment, settings)
