@@ -147,7 +147,7 @@ class Planner:
         module = self.catalog.modules[name]
         return [
             module.model_dump(exclude={"pins"}),
-            self._files(f"mirror/go/{module.pins or name}", only=("go.mod", "go.sum", "*.go")),
+            self._files(f"mirror/go/{module.pins or name}", only=("go.mod", "go.sum", "main.go")),
         ]
 
     def _files(self, folder: str, *, only: tuple[str, ...] = ("*",), without: tuple[str, ...] = ()) -> dict[str, str]:
