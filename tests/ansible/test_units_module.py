@@ -104,35 +104,6 @@ def test_a_unit_is_not_started_without_what_it_needs(run: Run, tmp_path: Path) -
     assert run(unit, states=state(active="activating"))["told"] == ["restart one"], "it is tried again and again"
 
 
-@pytest.mark.parametrize(
-    ("active", "enabled", "told"),
-    [
-        ("active", "enabled", ["disable one", "stop one"]),
-        ("activating", "disabled", ["stop one"]),
-        ("failed", "disabled", []),
-        ("inactive", "", []),
-    ],
-)
-def test_a_unit_that_others_start_is_stopped_and_not_started_at_boot(
-    run: Run, active: str, enabled: str, told: list[str]
-) -> None:
-    unit = {"name": "one", "state": "stopped", "enabled": False}
-    assert run(unit, states=state(active=active, enabled=enabled))["told"] == told
-
-
-def test_a_unit_that_others_start_at_boot_is_started_and_restarted_all_the_same(run: Run, tmp_path: Path) -> None:
-    config = tmp_path / "new.conf"
-    config.touch()
-    unit = {"name": "one", "files": [str(config)], "enabled": False}
-    assert run(unit, states=state(active="inactive", enabled="disabled"))["told"] == ["start one"]
-    assert run(unit, states=state(reload="yes", enabled="disabled"))["told"] == ["daemon-reload", "restart one"]
-    assert run({"name": "two"}, unit, states=state(enabled="") + "\n" + state())["told"] == [
-        "enable two",
-        "disable one",
-        "restart one",
-    ]
-
-
 def test_several_units_are_asked_about_at_once_and_read_anew_once(run: Run) -> None:
     states = state(reload="yes") + "\n" + state(reload="yes", active="failed")
     assert run({"name": "one"}, {"name": "two"}, states=states)["told"] == ["daemon-reload", "start two"]
