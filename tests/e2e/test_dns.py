@@ -14,8 +14,8 @@ from tests.e2e.polling import Poller
 AWAY_S = 10.0
 TICKS = "cat $(printf '/proc/%s/stat ' $(pgrep -x haproxy)) | awk '{ spent += $14 + $15 } END { print spent }'"
 """The clock ticks that haproxy's processes have run for."""
-MUCH = 0.3
-"""Cores: above it the balancer is asked what it is busy with, which nobody knows yet (README.md, Limits)."""
+CORES = 0.1
+"""A load balancer that tries to reach the DNS without a pause takes half of one and more."""
 BUSY_WITH = "echo 'show activity; show resolvers; show sess' | socat - UNIX-CONNECT:/run/haproxy-admin.sock"
 
 
@@ -32,7 +32,7 @@ def taken(hosts: list[str], seconds: float) -> dict[str, float]:
 
 
 def test_without_dns_load_balancers_serve(environment, settings) -> None:
-    """What they take of the processors is told and not judged: see README.md, Limits."""
+    """One may be busy, which was seen once (README.md, Limits): it is asked, and tells with what."""
     hosts = [host.name for host in settings.onprem.having("load_balancer")]
     coredns = ("-n", "kube-system", "deployment/coredns")
     replicas = cluster.kubectl(environment, "get", *coredns, "-o", "jsonpath={.spec.replicas}")
@@ -45,7 +45,7 @@ def test_without_dns_load_balancers_serve(environment, settings) -> None:
             cluster.kubectl(environment, "wait", "-n", "kube-system", "pod", "-l", "k8s-app=kube-dns", "--for=delete")
             time.sleep(2)
             cores = taken(hosts, AWAY_S)
-            told = {host: machines.run(host, "sh", "-c", BUSY_WITH) for host in hosts if cores[host] > MUCH}
+            told = {host: machines.run(host, "sh", "-c", BUSY_WITH) for host in hosts if cores[host] >= CORES}
         finally:
             cluster.kubectl(environment, "scale", *coredns, f"--replicas={replicas}")
             wait_until_whole(environment, settings)
@@ -58,5 +58,7 @@ def test_without_dns_load_balancers_serve(environment, settings) -> None:
         f"without DNS haproxy took {cores} cores, before {earlier}; longest gap {client.longest:.2f} s; "
         f"answers {client.codes}"
     )
+    # without its way round each of them spins
+    assert len(told) <= 1, cores
     assert client.answered > 0
     assert client.failed == 0

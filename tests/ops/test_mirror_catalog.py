@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import yaml
 from ops.console import Failure
 from ops.mirror import catalog, golang, images, plan, toolchains, upstream
 from ops.mirror.plan import Planner
+from ops.mirror.steps import steps
 from ops.mirror.store import Store
 
 GOOD: dict[str, Any] = {
@@ -230,3 +232,23 @@ def test_what_all_workloads_share_has_its_part_in_the_key_and_the_build_of_each(
     assert isinstance(recipe, catalog.FromWorkload)
     images.stage_workload(recipe, {}, tmp_path / "context", tmp_path / "log")
     assert (tmp_path / "context" / "slim.py").read_text() == "# another"
+
+
+def test_a_program_of_our_own_parts_has_its_part_in_the_key(tmp_path: Path) -> None:
+    folder = Path("mirror", "go", "coredns")
+    shutil.copytree(catalog.ROOT / folder, tmp_path / folder)
+
+    def key() -> str:
+        planner = Planner(catalog.load(), Store(tmp_path / "store"), "build", upstream.nowhere, root=tmp_path)
+        return planner.planned("coredns").key
+
+    before = key()
+    (tmp_path / folder / "tools.go").write_text("package tools")
+    assert key() == before, "it is not built from that"
+    (tmp_path / folder / "main.go").write_text("package main")
+    assert key() != before
+
+
+def test_the_crate_is_the_first_thing_to_be_made(tmp_path: Path) -> None:
+    planned = Planner(catalog.load(), Store(tmp_path), "build", upstream.nowhere).plan(["kubectl", "garage-binary"])
+    assert [step.name for step in steps(planned)] == ["garage-binary", "go kubernetes"]
