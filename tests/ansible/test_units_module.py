@@ -27,12 +27,15 @@ echo "$SYSTEMCTL_SKIP_SYSV" > {folder}/sysv
 Run = Callable[..., dict[str, Any]]
 
 
-def state(*, active: str = "active", enabled: str = "enabled", reload: str = "no", load: str = "loaded") -> str:
+def state(
+    *, active: str = "active", enabled: str = "enabled", reload: str = "no", load: str = "loaded", drop_ins: str = ""
+) -> str:
     """What systemctl prints of a unit that changed its state a minute ago."""
     then = time.strftime("%a %Y-%m-%d %H:%M:%S.000000 UTC", time.gmtime(time.time() - 60))
     return (
         f"LoadState={load}\nActiveState={active}\nUnitFileState={enabled}\n"
         f"NeedDaemonReload={reload}\nStateChangeTimestamp={then if load == 'loaded' else ''}\n"
+        f"DropInPaths={drop_ins}\n"
     )
 
 
@@ -104,6 +107,35 @@ def test_a_unit_is_not_started_without_what_it_needs(run: Run, tmp_path: Path) -
     assert run(unit, states=state(active="activating"))["told"] == ["restart one"], "it is tried again and again"
 
 
+@pytest.mark.parametrize(
+    ("active", "enabled", "told"),
+    [
+        ("active", "enabled", ["disable one", "stop one"]),
+        ("activating", "disabled", ["stop one"]),
+        ("failed", "disabled", []),
+        ("inactive", "", []),
+    ],
+)
+def test_a_unit_that_others_start_is_stopped_and_not_started_at_boot(
+    run: Run, active: str, enabled: str, told: list[str]
+) -> None:
+    unit = {"name": "one", "state": "stopped", "enabled": False}
+    assert run(unit, states=state(active=active, enabled=enabled))["told"] == told
+
+
+def test_a_unit_that_others_start_at_boot_is_started_and_restarted_all_the_same(run: Run, tmp_path: Path) -> None:
+    config = tmp_path / "new.conf"
+    config.touch()
+    unit = {"name": "one", "files": [str(config)], "enabled": False}
+    assert run(unit, states=state(active="inactive", enabled="disabled"))["told"] == ["start one"]
+    assert run(unit, states=state(reload="yes", enabled="disabled"))["told"] == ["daemon-reload", "restart one"]
+    assert run({"name": "two"}, unit, states=state(enabled="") + "\n" + state())["told"] == [
+        "enable two",
+        "disable one",
+        "restart one",
+    ]
+
+
 def test_several_units_are_asked_about_at_once_and_read_anew_once(run: Run) -> None:
     states = state(reload="yes") + "\n" + state(reload="yes", active="failed")
     assert run({"name": "one"}, {"name": "two"}, states=states)["told"] == ["daemon-reload", "start two"]
@@ -115,6 +147,22 @@ def test_a_changed_unit_is_read_anew_before_it_is_restarted(run: Run, tmp_path: 
     unit = {"name": "one", "files": [str(config)]}
     assert run(unit, states=state(reload="yes"))["told"] == ["daemon-reload", "restart one"]
     assert run(unit, states=state(reload="yes", enabled="disabled"))["told"] == ["enable one", "restart one"]
+
+
+@pytest.mark.parametrize("folder", ["one.service.d", "one.timer.d"])
+def test_a_drop_in_that_systemd_has_not_seen_is_read_whoever_starts_the_unit(
+    run: Run, tmp_path: Path, folder: str
+) -> None:
+    drop_in = tmp_path / folder / "10-isthmus.conf"
+    unit = {"name": folder.removesuffix(".d").removesuffix(".service"), "files": [str(drop_in)]}
+    by_others = unit | {"state": "stopped", "enabled": False}
+    stopped = {"active": "inactive", "enabled": "disabled"}
+    assert run(by_others, states=state(**stopped))["told"] == []
+    drop_in.parent.mkdir()
+    drop_in.touch()
+    assert run(by_others, states=state(**stopped))["told"] == ["daemon-reload"]
+    assert run(by_others, states=state(**stopped, drop_ins=f"/run/one.conf {drop_in}"))["told"] == []
+    assert run(unit, states=state(active="inactive"))["told"] == ["daemon-reload", f"start {unit['name']}"]
 
 
 def test_links_of_sysv_scripts_are_left_alone(run: Run, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ DOCUMENTATION = r"""
 module: units
 short_description: systemd units run what their files say, in one round trip
 description:
-  - Enables each unit, starts it, and restarts or reloads one whose files are newer than its last change of state.
+  - Enables each unit, starts it, and restarts or reloads one whose files are newer than its last change of state; or
+    stops it, or leaves it to somebody else to start it at boot.
   - So a change is never lost between two runs, as a handler's is when a run ends early.
   - Reads changed unit files first. Supports check mode, also where a unit is still missing, and diff.
 options:
@@ -29,6 +30,8 @@ options:
       files: {description: Paths of what the unit reads when it starts., type: list, elements: path, default: []}
       newer: {description: What a newer file asks for., type: str, choices: [restart, reload], default: restart}
       needs: {description: "Path without which the unit is not started, only enabled.", type: path}
+      state: {description: What it is to be now., type: str, choices: [started, stopped], default: started}
+      enabled: {description: Whether a boot starts it., type: bool, default: true}
 author: Isthmus
 """
 
@@ -49,7 +52,7 @@ actions:
   returned: always
 """
 
-PROPERTIES = ("LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload", "StateChangeTimestamp")
+PROPERTIES = ("LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload", "StateChangeTimestamp", "DropInPaths")
 NEWER = {"restart": "restart", "reload": "reload-or-restart"}
 SETTINGS = {"LC_ALL": "C", "SYSTEMCTL_SKIP_SYSV": "1"}
 """Packages bring SysV scripts too, which systemd ignores where there is a unit: `enable` need not have them linked."""
@@ -68,6 +71,8 @@ class Unit:
     files: tuple[pathlib.Path, ...]
     newer: str
     needs: pathlib.Path | None
+    stopped: bool
+    enabled: bool
     state: dict[str, str]
 
     @property
@@ -82,8 +87,21 @@ class Unit:
         return bool(written) and max(written) > _seconds(self.state["StateChangeTimestamp"])
 
     @property
+    def unread(self) -> bool:
+        """Must systemd read its files before anybody starts it? Of a drop-in in a new folder it does not tell."""
+        read = self.state["DropInPaths"].split()
+        folders = (f"{self.name}.d", f"{self.name}.service.d")
+        return (
+            self.state["NeedDaemonReload"] == "yes"
+            or self.state["LoadState"] == "not-found"
+            or any(file.parent.name in folders and file.exists() and str(file) not in read for file in self.files)
+        )
+
+    @property
     def verb(self) -> str | None:
         """What systemctl is to do."""
+        if self.stopped:
+            return "stop" if self.runs else None
         if not self.runs:
             return "start" if self.needs is None or self.needs.exists() else None
         return NEWER[self.newer] if self.stale else None
@@ -117,6 +135,8 @@ def ask(wanted: list[dict[str, Any]]) -> list[Unit]:
             files=tuple(pathlib.Path(file) for file in unit["files"]),
             newer=unit["newer"],
             needs=pathlib.Path(unit["needs"]) if unit["needs"] else None,
+            stopped=unit["state"] == "stopped",
+            enabled=unit["enabled"],
             state=state,
         )
         for unit, state in zip(wanted, states, strict=True)
@@ -126,11 +146,12 @@ def ask(wanted: list[dict[str, Any]]) -> list[Unit]:
 def calls(units: list[Unit]) -> list[list[str]]:
     """What is to be told systemctl, in this order; nothing where all is well."""
     result: list[list[str]] = []
-    disabled = [unit.name for unit in units if unit.state["UnitFileState"] != "enabled"]
-    if disabled:
-        # finds new units by their files, and ends with a daemon-reload of its own
-        result.append(["enable", *disabled])
-    elif any(unit.state["NeedDaemonReload"] == "yes" or unit.state["LoadState"] == "not-found" for unit in units):
+    wrong = [unit for unit in units if unit.enabled != (unit.state["UnitFileState"] == "enabled")]
+    for verb, wanted in (("enable", True), ("disable", False)):
+        if names := [unit.name for unit in wrong if unit.enabled == wanted]:
+            # finds new units by their files, and ends with a daemon-reload of its own
+            result.append([verb, *names])
+    if not wrong and any(unit.unread for unit in units):
         result.append(["daemon-reload"])
     for unit in units:
         if unit.verb:
@@ -145,6 +166,8 @@ def main() -> None:
         "files": {"type": "list", "elements": "path", "default": []},
         "newer": {"type": "str", "choices": list(NEWER), "default": "restart"},
         "needs": {"type": "path"},
+        "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
+        "enabled": {"type": "bool", "default": True},
     }
     module = AnsibleModule(
         argument_spec={"units": {"type": "list", "elements": "dict", "required": True, "options": options}},
