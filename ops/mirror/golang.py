@@ -12,6 +12,9 @@ from infra.paths import ROOT
 from ops.mirror import toolchains, work
 from ops.mirror.catalog import FromCgo, GoProgram, Module, Tree
 
+FLAGS = ("-trimpath", "-gcflags=all=-dwarf=false")
+"""Of every build. The linker throws debug information away (`-s -w`); making it takes an eighth of a build's time."""
+
 
 def output_name(package: str) -> str:
     """How `go build` names the program of a package: its last element that is no major version."""
@@ -26,7 +29,7 @@ def pins(name: str, module: Module) -> Path:
 
 def build(name: str, module: Module, builds: Sequence[GoProgram], out: Path, log: Path) -> dict[str, Path]:
     """Builds packages of one module into a folder; returns each package's program. go checks every go.sum line."""
-    command: list[str | Path] = [toolchains.go(log), "build", "-trimpath"]
+    command: list[str | Path] = [toolchains.go(log), "build", *FLAGS]
     if module.tags:
         command += ["-tags", ",".join(module.tags)]
     command += ["-ldflags", module.ldflags, "-o", f"{out}/"]

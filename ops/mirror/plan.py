@@ -11,7 +11,7 @@ from typing import Literal
 
 from infra.paths import ROOT
 from ops.console import Failure
-from ops.mirror import toolchains
+from ops.mirror import golang, toolchains
 from ops.mirror.catalog import (
     Catalog,
     Entry,
@@ -127,9 +127,9 @@ class Planner:
         inputs += [[need, self.planned(need).key] for need in entry.needs]
         match entry.build:
             case FromGo():
-                inputs.append(toolchains.go_version()[0])
+                inputs += [toolchains.go_version()[0], golang.FLAGS]
             case FromCgo():
-                inputs += [toolchains.go_version()[0], toolchains.cc_version()]
+                inputs += [toolchains.go_version()[0], golang.FLAGS, toolchains.cc_version()]
             case FromC():
                 inputs.append(toolchains.cc_version())
             case FromCrate(rust=rust):

@@ -215,6 +215,23 @@ def test_the_c_compiler_has_its_part_in_the_key_and_the_build_of_what_it_links(
     assert before["nvidia-device-plugin-binary"] != after["nvidia-device-plugin-binary"]
 
 
+def test_compilers_make_no_debug_information_as_no_program_keeps_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    known = catalog.load()
+    built = {entry.build.module for entry in known.artifacts.values() if isinstance(entry.build, catalog.GoProgram)}
+    assert not [name for name in built if not known.modules[name].ldflags.startswith("-s -w")]
+
+    def keys() -> dict[str, str]:
+        planner = Planner(catalog.load(), Store(tmp_path), "build", upstream.nowhere)
+        return {name: planner.planned(name).key for name in ("kubectl", "nvidia-device-plugin-binary", "garage-binary")}
+
+    before = keys()
+    monkeypatch.setattr(golang, "FLAGS", ("-trimpath",))
+    after = keys()
+    assert [name for name in before if before[name] != after[name]] == ["kubectl", "nvidia-device-plugin-binary"]
+
+
 def test_what_all_workloads_share_has_its_part_in_the_key_and_the_build_of_each(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
