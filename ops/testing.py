@@ -16,7 +16,13 @@ NEEDS_NOTHING = "not machine and not engine and not mirror and not apiserver and
 UNIT = ("-m", NEEDS_NOTHING, "-n", "2")
 """Tests that get in nobody's way, side by side."""
 
-THE_REST = ("-m", f"not ({NEEDS_NOTHING})", "--durations=60")
+OF_THE_SITE = "lab or e2e"
+
+THROWAWAY = ("-m", f"not ({NEEDS_NOTHING}) and not ({OF_THE_SITE})", "-n", "2", "--dist", "loadfile", "--durations=20")
+"""Tests with engines, API servers and machines of their own, which are waited for more than they work."""
+
+THE_SITE = ("-m", OF_THE_SITE, "--durations=60")
+"""Tests of the one running environment, one after the other."""
 
 CHECKS = {
     "format": ["ruff", "format", "--check", "."],
@@ -52,10 +58,10 @@ def test(environment: str, args: list[str]) -> int:
     if not cluster.kubeconfig_file(environment).exists():
         up.up(environment)
     settings = {**os.environ, **engine.variables(environment), "ISTHMUS_ENV": environment}
-    runs: list[Sequence[str]] = [args] if args else [UNIT, THE_REST]
+    runs: list[Sequence[str]] = [args] if args else [UNIT, THROWAWAY, THE_SITE]
     if not args and checked.passed(checked.tree()):
         print("unit tests: `make check` passed them on this tree", flush=True)
-        runs = [THE_REST]
+        runs = runs[1:]
     return max(
         subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=ROOT, env=settings, check=False).returncode
         for arguments in runs

@@ -6,6 +6,7 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
@@ -176,6 +177,9 @@ def outside(site: Site) -> Iterator[None]:
             machines.run(*command)
 
 
+ASKED_AT_ONCE = 6
+
+
 def settled(probe: Probe, targets: dict[str, Target], expected: set[str], seconds: float = 30) -> set[str]:
     """All that the probe ever reached, asked twice and then again until what it should reach has answered.
 
@@ -205,14 +209,14 @@ def test_everybody_reaches_what_the_table_says_and_nothing_else(environment: str
         expectations.pop((names.NAMESPACE, names.VIEW), None)
         expectations = {place: reached - {VIEW} for place, reached in expectations.items()}
     places = [(site.here, namespace, app) for namespace, app in expectations]
-    found: dict[str, set[str]] = {}
+    # What is refused is waited for: several are asked at once.
+    with running(environment, *places) as probes, ThreadPoolExecutor(max_workers=ASKED_AT_ONCE) as pool:
+        answers = pool.map(lambda probe, wanted: settled(probe, site.targets, wanted), probes, expectations.values())
+        found = dict(zip([f"{namespace}/{app or 'anybody'}" for namespace, app in expectations], answers, strict=True))
     wrong: list[str] = []
-    with running(environment, *places) as probes:
-        for ((namespace, app), expected), probe in zip(expectations.items(), probes, strict=True):
-            who = f"{namespace}/{app or 'anybody'}"
-            found[who] = settled(probe, site.targets, expected)
-            wrong += [f"{who} reached {name}" for name in sorted(found[who] - expected)]
-            wrong += [f"{who} did not reach {name}" for name in sorted(expected - found[who])]
+    for (who, reached), expected in zip(found.items(), expectations.values(), strict=True):
+        wrong += [f"{who} reached {name}" for name in sorted(reached - expected)]
+        wrong += [f"{who} did not reach {name}" for name in sorted(expected - reached)]
     print(table(found, sorted(site.targets)))
     assert not wrong
 

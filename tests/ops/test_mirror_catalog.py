@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -264,6 +265,30 @@ def test_a_program_of_our_own_parts_has_its_part_in_the_key(tmp_path: Path) -> N
     assert key() == before, "it is not built from that"
     (tmp_path / folder / "main.go").write_text("package main")
     assert key() != before
+
+
+def pinned(module: str) -> dict[str, str]:
+    """Path -> version of what a module's go.mod requires."""
+    text = (catalog.ROOT / "mirror" / "go" / module / "go.mod").read_text()
+    return dict(re.findall(r"^(?:require )?\s*([\w.~/-]+) (v\S+)(?: // indirect)?$", text, re.M))
+
+
+@pytest.mark.parametrize(
+    ("module", "base", "own"),
+    [
+        ("metrics-server", "kubernetes", set()),
+        ("kube-state-metrics", "kubernetes", set()),
+        ("coredns", "kubernetes", {"github.com/coredns/caddy"}),
+        ("helm", "kubernetes", {"golang.org/x/crypto", "k8s.io/apiextensions-apiserver", "k8s.io/kubectl"}),
+        ("csi", "prometheus", set()),
+    ],
+)
+def test_libraries_of_kubernetes_are_pinned_alike_so_that_they_are_compiled_once(
+    module: str, base: str, own: set[str]
+) -> None:
+    ours, theirs = pinned(module), pinned(base)
+    assert {"k8s.io/api", "k8s.io/client-go", "golang.org/x/net", "google.golang.org/protobuf"} <= ours.keys()
+    assert {path for path in ours.keys() & theirs.keys() if ours[path] != theirs[path]} == own
 
 
 def test_the_crate_is_the_first_thing_to_be_made(tmp_path: Path) -> None:
