@@ -165,6 +165,14 @@ def test_a_drop_in_that_systemd_has_not_seen_is_read_whoever_starts_the_unit(
     assert run(unit, states=state(active="inactive"))["told"] == ["daemon-reload", f"start {unit['name']}"]
 
 
+def test_a_folder_of_the_services_own_is_not_systemds(run: Run, tmp_path: Path) -> None:
+    own = tmp_path / "one.d" / "one.conf"
+    own.parent.mkdir()
+    own.touch()
+    os.utime(own, (time.time() - 3600,) * 2)
+    assert run({"name": "one", "files": [str(own)]}, states=state())["told"] == []
+
+
 def test_links_of_sysv_scripts_are_left_alone(run: Run, tmp_path: Path) -> None:
     run({"name": "one"}, states=state(enabled="disabled"))
     assert (tmp_path / "sysv").read_text() == "1\n"

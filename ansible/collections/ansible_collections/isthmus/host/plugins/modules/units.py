@@ -90,11 +90,11 @@ class Unit:
     def unread(self) -> bool:
         """Must systemd read its files before anybody starts it? Of a drop-in in a new folder it does not tell."""
         read = self.state["DropInPaths"].split()
-        folders = (f"{self.name}.d", f"{self.name}.service.d")
+        folder = f"{self.name}.d" if "." in self.name else f"{self.name}.service.d"
         return (
             self.state["NeedDaemonReload"] == "yes"
             or self.state["LoadState"] == "not-found"
-            or any(file.parent.name in folders and file.exists() and str(file) not in read for file in self.files)
+            or any(file.parent.name == folder and file.exists() and str(file) not in read for file in self.files)
         )
 
     @property
