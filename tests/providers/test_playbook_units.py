@@ -98,6 +98,17 @@ def test_a_command_tells_its_stderr() -> None:
     assert failure.message == "non-zero return code: port 6443 is in use"
 
 
+def test_what_a_module_raised_is_told_though_its_result_keeps_it_back() -> None:
+    cause = "Error executing command: [Errno 7] Argument list too long"
+    told = f"\x1b[0;31m[ERROR]: Task failed: Module failed: {cause}\x1b[0m"
+    kind, event = failed("a", msg="Error executing command.", rc=7, exception="(traceback unavailable)")
+    (failure,) = record((kind, {**event, "stdout": f"{told}\r\nOrigin: tasks/main.yml:4:7\r\n"})).failures
+    assert failure.message == cause
+    secret = {**event, "res": {"censored": "x", "exception": "(hidden)"}, "stdout": told}
+    (failure,) = record((kind, secret)).failures
+    assert "Errno" not in failure.message
+
+
 def test_no_log_hides_message_diff_and_items() -> None:
     (failure,) = record(failed("a", censored="hidden by ansible")).failures
     assert "no_log" in failure.message

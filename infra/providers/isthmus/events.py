@@ -14,6 +14,7 @@ from infra.providers.isthmus.hints import Failure
 
 _CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\r")
 _COMPLAINT = re.compile(r"\[?ERROR\]?[:!]")
+_CAUSE = re.compile(r"^\[ERROR\]: Task failed: (?:Module failed: )?(.+)$", re.MULTILINE)
 
 
 class Log(Protocol):
@@ -127,12 +128,12 @@ class Recorder:
         if "censored" in (data.get("res") or {}) and _says_changed(stdout):
             self._hidden.add((data["host"], str(data.get("task_uuid"))))
 
-    def _runner_on_failed(self, data: dict[str, Any], _stdout: str) -> None:
+    def _runner_on_failed(self, data: dict[str, Any], stdout: str) -> None:
         if not data.get("ignore_errors"):
-            self._fail(data, unreachable=False)
+            self._fail(data, stdout, unreachable=False)
 
-    def _runner_on_unreachable(self, data: dict[str, Any], _stdout: str) -> None:
-        self._fail(data, unreachable=True)
+    def _runner_on_unreachable(self, data: dict[str, Any], stdout: str) -> None:
+        self._fail(data, stdout, unreachable=True)
 
     def _runner_retry(self, data: dict[str, Any], _stdout: str) -> None:
         attempts = (data.get("res") or {}).get("attempts", "?")
@@ -145,8 +146,13 @@ class Recorder:
             self.hosts[host] = Counts(**counts)
             self.log.info(self._stamp(f"{host}: {self.hosts[host]}"))
 
-    def _fail(self, data: dict[str, Any], *, unreachable: bool) -> None:
-        message = self.redact(_message(data.get("res") or {}))
+    def _fail(self, data: dict[str, Any], stdout: str, *, unreachable: bool) -> None:
+        res = data.get("res") or {}
+        message = _message(res)
+        # Of what a module raised its result has no word ("Error executing command."); what Ansible prints for it has.
+        if "exception" in res and "censored" not in res and (cause := _CAUSE.search(stdout)):
+            message = cause[1] if cause[1].startswith(message.rstrip(".")) else f"{message}: {cause[1]}"
+        message = self.redact(message)
         failure = Failure(host=data["host"], task=_task(data), message=message, unreachable=unreachable)
         self._failures[failure.host] = failure
         # Not an error yet: a rescue may follow. The one error comes when the run has ended.
