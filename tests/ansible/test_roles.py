@@ -48,6 +48,13 @@ def test_what_tasks_register_has_no_name_of_a_variable(role: Path) -> None:
     assert not registered & {*role_yaml(role.name, "defaults/main.yml"), *(role_yaml(role.name, "vars/main.yml") or {})}
 
 
+@pytest.mark.parametrize("role", ROLES, ids=NAMES)
+def test_services_follow_files_and_no_handler_that_a_cut_off_run_forgets(role: Path) -> None:
+    assert not (role / "handlers").exists()
+    tasks = "\n".join(path.read_text() for path in sorted((role / "tasks").glob("*.yml")))
+    assert not re.findall(r"^\s*notify:.*", tasks, re.MULTILINE)
+
+
 def test_site_hands_over_only_variables_that_the_roles_declare() -> None:
     declared = {name for role in NAMES for name in role_yaml(role, "defaults/main.yml")}
     plays: list[dict[str, Any]] = yaml.safe_load((ANSIBLE / "site.yml").read_text())
