@@ -34,7 +34,7 @@ def values(
         # Agents start before Services work, so they reach the API by an address that is none of those.
         "k8sServiceHost": api_host,
         "k8sServicePort": cluster.api_port,
-        **_datapath(cluster.cgroup_root),
+        **_datapath(cluster.cgroup_root, linked=cluster.linked),
         # With the default, True, 1.19 lets in every pod of the policy's own namespace beside an ipBlock of senders.
         # Where clusters are meshed, a policy must then name the cluster that it means (policies.of_cluster).
         "clustermesh": {"policyDefaultLocalCluster": False, **(mesh or {})},
@@ -66,14 +66,16 @@ def values(
     }
 
 
-def _datapath(cgroup_root: str) -> dict[str, Any]:
+def _datapath(cgroup_root: str, *, linked: bool) -> dict[str, Any]:
     return {
         # An overlay asks nothing of the site's network. GENEVE is not in every kernel; VXLAN is.
         "routingMode": "tunnel",
         "tunnelProtocol": "vxlan",
         "ipv6": {"enabled": False},
         "kubeProxyReplacement": "true",
-        "bpf": {"masquerade": True},
+        # What pods send into the link's devices, which are not Cilium's, gets the host's address from a rule of the
+        # hosts (role site_link). Cilium's shorter way from pod to device is one around all such rules.
+        "bpf": {"masquerade": True, "hostLegacyRouting": linked},
         # The hosts mount cgroup v2 themselves; the chart's own mount needs a privileged helper.
         "cgroup": {"autoMount": {"enabled": False}, "hostRoot": cgroup_root},
         # It rewrites the hosts' sysctls; the hosts belong to Ansible.

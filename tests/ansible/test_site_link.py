@@ -218,6 +218,18 @@ def test_only_the_two_sites_packets_leave_a_tunnel_and_tcp_learns_what_fits(rend
         )
 
 
+@ESP
+def test_what_is_not_of_the_site_leaves_with_the_hosts_own_address(render: Render, esp: str) -> None:
+    devices = '{ "ipsec0" }' if esp == "user" else '{ "ipsec1", "ipsec2" }'
+    text = render(
+        "site_link", "site-link.nft.j2", **{**SITE, "site_link_source_address": "10.61.0.11"}, site_link_esp=esp
+    )
+    assert f"oifname {devices} ip saddr != @here snat ip to 10.61.0.11" in text
+    assert "snat" not in render(
+        "site_link", "site-link.nft.j2", **{**SITE, "site_link_source_address": ""}, site_link_esp=esp
+    )
+
+
 def test_every_host_reaches_the_other_side_through_the_floating_address_or_not_at_all(render: Render) -> None:
     text = render("site_link", "isthmus-site-link-routes.service.j2", **SITE, site_link_interface="ens1")
     starts = re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)

@@ -28,6 +28,8 @@ def test_nothing_but_the_link_joins_the_sites_and_without_it_both_serve_on(
 ) -> None:
     far_end, node = vpn(settings), sites.one(settings, "cloud").hosts[0].name
     assert reaches(node, ingress)
+    champions.promote(environment, champions.first)  # whatever earlier tests have trained
+    wait_for("the first model on both sites", lambda: served(ingress) == served(cloud_ingress) == champions.first)
     with Poller(f"{ingress}/v2/health/ready", interval=0.1, timeout=2) as here:  # noqa: SIM117
         with Poller(f"{cloud_ingress}/v2/health/ready", interval=0.1, timeout=2) as there:
             machines.power(environment, far_end, "cut")

@@ -1,21 +1,30 @@
-"""The quorum of etcd is lost: a site is restored from a backup by docs/restore-etcd.md, and timed."""
+"""The quorum of etcd is lost, then every disk: a site is restored from a backup by docs/restore-etcd.md, and timed."""
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
-from infra.environment import Environment
-from infra.paths import ROOT
-from ops import cluster, machines
+import pytest
+
+from infra.environment import Environment, Host
+from infra.paths import ROOT, state
+from infra.providers.isthmus.podman import Podman
+from ops import cluster, engine, machines
+from ops.up import ssh_key
 from tests.ansible.conftest import role_yaml
 from tests.e2e.conftest import wait_until_whole
 from tests.e2e.polling import Poller
 
 BACKUPS = role_yaml("etcd_backup", "defaults/main.yml")["etcd_backup_folder"]
 RUNBOOK = ROOT / "docs" / "restore-etcd.md"
-QUORUM = "## The quorum is lost"
+COPY = re.compile(r"^ {4}(ssh \S.*)$", re.MULTILINE)
+QUORUM, DISKS = "## The quorum is lost", "## Every control plane is lost"
 RESTORE_S = 240
 MARK = ("--namespace=default", "configmap")
 
@@ -25,7 +34,7 @@ def steps(heading: str) -> dict[int, str]:
     _, _, section = RUNBOOK.read_text().partition(heading)
     numbered = re.split(r"^(\d+)\. ", section.partition("\n## ")[0], flags=re.MULTILINE)[1:]
     return {
-        int(number): "\n".join(re.findall(r"^ {8}(\S.*)$", text, re.MULTILINE))
+        int(number): "\n".join(re.findall(r"^ {8}(.*\S)$", text, re.MULTILINE))
         for number, text in zip(numbered[::2], numbered[1::2], strict=True)
     }
 
@@ -71,3 +80,74 @@ def test_a_site_without_quorum_is_restored_from_a_backup(
     members = {node["metadata"]["name"] for node in cluster.items(environment, "nodes") if cluster.ready(node)}
     assert members >= {chosen, *others}
     cluster.kubectl(environment, "delete", *MARK, "before-the-backup")
+
+
+def test_a_site_that_lost_every_disk_is_rebuilt_from_a_copy_of_a_backup(
+    environment: str, settings: Environment, ingress: str, make: Callable[..., object], shell: Callable[[str], None]
+) -> None:
+    first, way = settings.onprem.having("control_plane")[0], steps(DISKS)
+    cluster.kubectl(environment, "delete", *MARK, "-l", "test=restore")
+    mark(environment, "before-the-backup")
+    machines.run(first.name, "systemctl", "start", "isthmus-backup-etcd")
+    backup = machines.run(first.name, "sh", "-c", f"ls -d {BACKUPS}/[0-9]*Z | tail -n 1").strip()
+    copy = COPY.search(RUNBOOK.read_text())
+    assert copy and way[2] and way[4], f"{RUNBOOK} gives no commands there"
+    shell(f"mkdir SAFE/{first.name}\n{on(first, copy[1])}")
+    mark(environment, "after-the-backup")
+    for host in settings.onprem.hosts:
+        Podman.default().remove(host.name)
+        shutil.rmtree(state(environment) / "machines" / host.name)
+    start = time.monotonic()
+    with Poller(f"{ingress}/v2/health/ready", interval=0.05) as client:
+        prepared = [word for host in settings.onprem.hosts for word in ("--target", f"**:Machine::{host.name}")]
+        engine.pulumi(environment, "up", "--yes", "--skip-preview", "--stack", environment, *prepared)
+        hosts = time.monotonic() - start
+        shell(on(first, way[2]).replace("BACKUP", f"SAFE/{first.name}/{Path(backup).name}"))
+        make("up", "HOSTS=1")
+        cluster_up = time.monotonic() - start
+        assert marks(environment) == {"before-the-backup"}
+        shell(way[4])
+        wait_until_whole(environment, settings)
+        took = time.monotonic() - start
+    print(
+        f"empty hosts after {hosts:.0f} s, the cluster as in the backup after {cluster_up:.0f} s, everything whole "
+        f"after {took:.0f} s; longest gap in predictions {client.longest:.0f} s"
+    )
+    assert "sha256:" in make("predict", "INDEX=0").stdout
+    make("preview", "HOSTS=1", "ARGS=--expect-no-changes")
+    cluster.kubectl(environment, "delete", *MARK, "before-the-backup")
+
+
+def on(host: Host, command: str) -> str:
+    """A command of the runbook with the host's name and address in it."""
+    return re.sub(r"\bHOST\b", host.name, re.sub(r"\bADDRESS\b|(?<=@)HOST\b", str(host.address), command))
+
+
+@pytest.fixture
+def shell(environment: str, tmp_path: Path) -> Iterator[Callable[[str], None]]:
+    """Runs commands of the runbook where `make` is run. SAFE in them is a folder that is gone afterwards."""
+    options = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
+    ssh = tmp_path / "bin" / "ssh"  # the operator's own key and known hosts
+    ssh.parent.mkdir()
+    ssh.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -i {ssh_key(environment)} {options} "$@"\n')
+    ssh.chmod(0o755)
+    safe = tmp_path / "safe"
+    safe.mkdir(mode=0o700)
+    settings = {name: value for name, value in os.environ.items() if name not in ("ARGS", "MAKEFLAGS", "MAKEOVERRIDES")}
+    settings |= {"PATH": f"{ssh.parent}:{os.environ['PATH']}", "ENV": environment}
+
+    def run(commands: str) -> None:
+        script = f"set -eu\n{commands.replace('SAFE', str(safe))}"
+        done = subprocess.run(
+            ["bash", "-o", "pipefail"],
+            cwd=ROOT,
+            env=settings,
+            input=script,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{script}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+
+    yield run
+    shutil.rmtree(safe)

@@ -36,6 +36,13 @@ def test_a_policy_can_name_nodes_by_address() -> None:
     assert values()["policyCIDRMatchMode"] == ["nodes"], "the ingress' policy names the load balancers by their range"
 
 
+def test_where_hosts_end_tunnels_pods_packets_pass_the_hosts_rules() -> None:
+    """One of these gives them the host's address, without which the other site has no answer for them."""
+    linked = values(dataclasses.replace(FACTS, linked=True))
+    assert linked["bpf"]["hostLegacyRouting"] is True and linked["devices"] == ["!ipsec+"]
+    assert values()["bpf"]["hostLegacyRouting"] is False, "the longer way costs something"
+
+
 def at_amazon() -> cluster.Cluster:
     prod = environment.load(ROOT / "environments" / "prod.yaml")
     assert prod.cloud
