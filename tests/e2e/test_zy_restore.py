@@ -91,7 +91,7 @@ def test_a_site_that_lost_every_disk_is_rebuilt_from_a_copy_of_a_backup(
     machines.run(first.name, "systemctl", "start", "isthmus-backup-etcd")
     backup = machines.run(first.name, "sh", "-c", f"ls -d {BACKUPS}/[0-9]*Z | tail -n 1").strip()
     copy = COPY.search(RUNBOOK.read_text())
-    assert copy and way[2] and way[4], f"{RUNBOOK} gives no commands there"
+    assert copy and way[2] and way[3] and way[4], f"{RUNBOOK} gives no commands there"
     shell(f"mkdir SAFE/{first.name}\n{on(first, copy[1])}")
     mark(environment, "after-the-backup")
     for host in settings.onprem.hosts:
@@ -103,7 +103,7 @@ def test_a_site_that_lost_every_disk_is_rebuilt_from_a_copy_of_a_backup(
         engine.pulumi(environment, "up", "--yes", "--skip-preview", "--stack", environment, *prepared)
         hosts = time.monotonic() - start
         shell(on(first, way[2]).replace("BACKUP", f"SAFE/{first.name}/{Path(backup).name}"))
-        make("up", "HOSTS=1")
+        shell(way[3])
         cluster_up = time.monotonic() - start
         assert marks(environment) == {"before-the-backup"}
         shell(way[4])
@@ -137,12 +137,12 @@ def shell(environment: str, tmp_path: Path) -> Iterator[Callable[[str], None]]:
     settings |= {"PATH": f"{ssh.parent}:{os.environ['PATH']}", "ENV": environment}
 
     def run(commands: str) -> None:
-        script = f"set -eu\n{commands.replace('SAFE', str(safe))}"
+        script = 'eval "$(make -s env)"\n' + commands.replace("SAFE", str(safe))
         done = subprocess.run(
-            ["bash", "-o", "pipefail"],
+            ["bash", "-euo", "pipefail", "-c", script],
             cwd=ROOT,
             env=settings,
-            input=script,
+            stdin=subprocess.DEVNULL,
             text=True,
             capture_output=True,
             check=False,
