@@ -109,12 +109,16 @@ def champions(environment: str, ingress: str) -> Champions:
     return two_champions(environment, ingress)
 
 
+def variables_for_make() -> dict[str, str]:
+    """What a make below this one is to see: the `make test` around it would hand its own ARGS down."""
+    theirs = ("ARGS", "MAKEFLAGS", "MAKEOVERRIDES")
+    return {**{name: value for name, value in os.environ.items() if name not in theirs}, "ENV": ENVIRONMENT}
+
+
 @pytest.fixture
 def make() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs a make target as a person would and returns what it printed; fails the test when it fails."""
-    # The `make test` around this would hand its own ARGS down to every make below it.
-    settings = {name: value for name, value in os.environ.items() if name not in ("ARGS", "MAKEFLAGS", "MAKEOVERRIDES")}
-    settings["ENV"] = ENVIRONMENT
+    settings = variables_for_make()
 
     def run(*args: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(["make", *args], cwd=ROOT, env=settings, text=True, capture_output=True, check=False)

@@ -18,7 +18,7 @@ from infra.providers.isthmus.podman import Podman
 from ops import cluster, engine, machines
 from ops.up import ssh_key
 from tests.ansible.conftest import role_yaml
-from tests.e2e.conftest import wait_until_whole
+from tests.e2e.conftest import variables_for_make, wait_until_whole
 from tests.e2e.polling import Poller
 
 BACKUPS = role_yaml("etcd_backup", "defaults/main.yml")["etcd_backup_folder"]
@@ -133,8 +133,7 @@ def shell(environment: str, tmp_path: Path) -> Iterator[Callable[[str], None]]:
     ssh.chmod(0o755)
     safe = tmp_path / "safe"
     safe.mkdir(mode=0o700)
-    settings = {name: value for name, value in os.environ.items() if name not in ("ARGS", "MAKEFLAGS", "MAKEOVERRIDES")}
-    settings |= {"PATH": f"{ssh.parent}:{os.environ['PATH']}", "ENV": environment}
+    settings = {**variables_for_make(), "PATH": f"{ssh.parent}:{os.environ['PATH']}"}
 
     def run(commands: str) -> None:
         script = 'eval "$(make -s env)"\n' + commands.replace("SAFE", str(safe))
