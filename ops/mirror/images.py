@@ -11,7 +11,7 @@ from pathlib import Path
 from infra.paths import CACHE, ROOT
 from ops.mirror import golang, work
 from ops.mirror.catalog import FromImage, FromWorkload, Module, Tree
-from ops.mirror.plan import IN_ALL_WORKLOADS, NOT_IN_WORKLOADS
+from ops.mirror.plan import COMPRESSION, IN_ALL_WORKLOADS, NOT_IN_WORKLOADS
 from ops.mirror.registry import split
 
 # buildah's storage allows one build that imports a base at a time.
@@ -112,6 +112,7 @@ def push(local: str, ref: str, registry: str, log: Path) -> str:
     """Pushes a local image to the registry under its canonical name; returns the manifest's digest."""
     digest = log.with_suffix(".digest")
     command = buildah("push", "--quiet", "--tls-verify=false", "--digestfile", digest)
+    command += ["--compression-format", COMPRESSION]
     work.run([*command, local, f"docker://{registry}/{ref}"], log=log, env={"NO_PROXY": "127.0.0.1"})
     value = digest.read_text().strip()
     digest.unlink()
