@@ -19,6 +19,7 @@ Create = Callable[[Client, Properties], str]
 Read = Callable[[Client, str, Properties], Properties | None]
 Update = Callable[[Client, str, Properties, Properties], object]
 Delete = Callable[[Client, str, Properties], object]
+Settle = Callable[[Client, str, Properties], object]
 
 
 class NotActive(Exception):
@@ -34,9 +35,11 @@ def unchangeable(_aws: Client, rid: str, _olds: Properties, _news: Properties) -
 class Kind:
     """One type.
 
-    `create` gives the id. `read` gives what AWS knows now, None when it is gone, and raises what boto3 raises for that;
-    what it leaves out is taken to be as it was. `update` makes changed inputs true, save those named in
-    `replace`. Tags are in `inputs["tagsAll"]`, the provider's own included.
+    `create` is the call that makes it, and gives the id: what else is to be done belongs to `settle`, so that a thing
+    which AWS has made is never lost from the state. `read` gives what AWS knows now, None when it is gone, and raises
+    what boto3 raises for that; what it leaves out is taken to be as it was. `update` makes changed inputs true, save
+    those named in `replace`. `delete` is called again when it was cut off. Tags are in `inputs["tagsAll"]`, the
+    provider's own included.
     """
 
     token: str
@@ -55,8 +58,10 @@ class Kind:
     """Sets tags and removes others by their keys, where that is a call of its own."""
     documents: frozenset[str] = frozenset()
     """Inputs that are JSON: AWS may give them back in another order, which is no change."""
-    settle: Callable[[Client, str], object] | None = None
-    """Waits until what was made can be used. Raises NotActive; what was made is kept then."""
+    settle: Settle | None = None
+    """Does what takes calls of its own after `create`, and waits until the thing can be used. Each update calls it too,
+    so that one that was cut off is finished: what AWS does not take twice it asks for first. Raises NotActive.
+    """
     exercised: bool = True
     """False where the lab's API is known to lack the calls. It is asked all the same, and the answer decides."""
 

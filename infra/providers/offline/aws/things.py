@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from infra.providers.offline.aws.errors import AwsFault, Refused, is_gone, is_unknown_to_the_api, refused
-from infra.providers.offline.aws.kind import UNEXERCISED, Kind, NotActive, Properties
+from infra.providers.offline.aws.kind import UNEXERCISED, Client, Kind, NotActive, Properties
 from infra.providers.offline.aws.settings import Settings
 
 PREVIEWS_ONLY: Final = (
@@ -55,13 +55,11 @@ class Things:
             digest = hashlib.sha256(json.dumps([kind.token, name, inputs], sort_keys=True, default=str).encode())
             return f"lab-{digest.hexdigest()[:12]}", {**wanted, UNEXERCISED: True}
         try:
-            if kind.settle:
-                kind.settle(aws, rid)
-            return rid, {**wanted, **(kind.read(aws, rid, wanted) or {})}
+            return rid, self._settled(kind, aws, rid, wanted)
         except NotActive as error:
             raise Unfinished(str(error), rid, wanted) from error
         except AwsFault as error:
-            raise Unfinished(str(refused(kind, name, "read", error)), rid, wanted) from error
+            raise Unfinished(str(refused(kind, name, "create", error)), rid, wanted) from error
 
     def read(self, kind: Kind, name: str, rid: str, state: Properties) -> Properties | None:
         """What AWS knows of it now; None when it is gone."""
@@ -75,7 +73,10 @@ class Things:
             raise refused(kind, name, "read", error) from error
 
     def update(self, kind: Kind, name: str, rid: str, olds: Properties, news: Properties) -> Properties:
-        """Makes new inputs true; gives the outputs. `olds` is the last known state."""
+        """Makes new inputs true, and finishes what an earlier run could not; gives the outputs.
+
+        `olds` is the last known state, and stays it where this raises: the next run does all of it once more.
+        """
         wanted = {**news, "tagsAll": self.tags(news)}
         if olds.get(UNEXERCISED):
             return {**olds, **wanted}
@@ -83,13 +84,14 @@ class Things:
         try:
             if any(olds.get(key) != value for key, value in news.items() if key != "tags"):
                 kind.update(aws, rid, olds, wanted)
+            now = self._settled(kind, aws, rid, {**olds, **wanted})
             before, after = olds.get("tagsAll") or {}, wanted["tagsAll"]
             if kind.tags and before != after:
-                target = olds["arn"] if kind.service == "eks" else rid
+                target = now["arn"] if kind.service == "eks" else rid
                 kind.tags(aws, target, after, sorted(before.keys() - after.keys()))
-            return {**olds, **wanted, **(kind.read(aws, rid, wanted) or {})}
+            return {**now, "tagsAll": after}
         except NotActive as error:
-            raise Unfinished(str(error), rid, {**olds, **wanted}) from error
+            raise Unfinished(str(error), rid, olds) from error
         except AwsFault as error:
             raise refused(kind, name, "update", error) from error
 
@@ -102,6 +104,12 @@ class Things:
         except AwsFault as error:
             if not is_gone(kind, error):
                 raise refused(kind, name, "delete", error) from error
+
+    def _settled(self, kind: Kind, aws: Client, rid: str, known: Properties) -> Properties:
+        """What is known of it once it can be used."""
+        if kind.settle:
+            kind.settle(aws, rid, known)
+        return {**known, **(kind.read(aws, rid, known) or {})}
 
     def _tell(self, kind: Kind) -> None:
         if kind.token not in self._told:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from infra.providers.offline.aws.kind import Client, Delete, Kind, Properties, Update, listed, mapped, unchangeable
+from infra.providers.offline.aws.kind import (
+    Client,
+    Delete,
+    Kind,
+    Properties,
+    Settle,
+    Update,
+    listed,
+    mapped,
+    unchangeable,
+)
 
 
 def specified(kind: str, inputs: Properties) -> list[dict[str, Any]]:
@@ -28,6 +38,7 @@ def ec2_kind(
     gone: str,
     *,
     update: Update = unchangeable,
+    settle: Settle | None = None,
     replace: tuple[str, ...] = (),
     named: str | None = None,
     secrets: tuple[str, ...] = (),
@@ -47,6 +58,7 @@ def ec2_kind(
         read=look,
         update=update,
         delete=delete,
+        settle=settle,
         replace=frozenset(replace),
         name=named,
         secrets=frozenset(secrets),

@@ -44,7 +44,7 @@ def _tag(aws: Client, rid: str, tags: Mapping[str, str], removed: list[str]) -> 
         aws.untag_resource(ResourceId=rid, TagKeys=removed)
 
 
-def _await(aws: Client, rid: str) -> None:
+def _await(aws: Client, rid: str, _inputs: Properties) -> None:
     """A mount target needs a file system that is available."""
     deadline = time.monotonic() + PATIENCE_S
     while (state := aws.describe_file_systems(FileSystemId=rid)["FileSystems"][0]["LifeCycleState"]) != "available":

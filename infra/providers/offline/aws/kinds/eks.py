@@ -70,7 +70,6 @@ def _make_cluster(aws: Client, inputs: Properties) -> str:
         deletionProtection=inputs["deletionProtection"],
         tags=inputs.get("tagsAll") or {},
     )
-    _own_group(aws, inputs["name"])
     return inputs["name"]
 
 
@@ -80,9 +79,8 @@ def _ec2(aws: Client) -> Client:
     return boto3.client("ec2", **there, aws_access_key_id="lab", aws_secret_access_key="lab")
 
 
-def _own_group(aws: Client, cluster: str) -> str:
+def _own_group(aws: Client, cluster: str, config: Properties) -> str:
     """The security group that EKS makes for each cluster, and the lab's EKS does not."""
-    config = aws.describe_cluster(name=cluster)["cluster"]["resourcesVpcConfig"]
     if known := config.get("clusterSecurityGroupId"):
         return known
     ec2, name = _ec2(aws), f"eks-cluster-sg-{cluster}"
@@ -93,15 +91,16 @@ def _own_group(aws: Client, cluster: str) -> str:
     return ec2.create_security_group(GroupName=name, Description="EKS created security group", VpcId=vpc)["GroupId"]
 
 
-def _settle_cluster(aws: Client, rid: str) -> None:
+def _settle_cluster(aws: Client, rid: str, _inputs: Properties) -> None:
     _await(f"cluster {rid}", lambda: aws.describe_cluster(name=rid)["cluster"])
 
 
 def _look_at_cluster(aws: Client, rid: str, state: Properties) -> Properties:
     found = aws.describe_cluster(name=rid)["cluster"]
-    config = found["resourcesVpcConfig"]
+    known, config = state.get("vpcConfig") or {}, found["resourcesVpcConfig"]
     seen = given(
-        clusterSecurityGroupId=_own_group(aws, rid),
+        # moto forgets what a later change of the network does not name
+        clusterSecurityGroupId=_own_group(aws, rid, {**known, **config}),
         endpointPublicAccess=config.get("endpointPublicAccess"),
         vpcId=config.get("vpcId"),
     )
@@ -111,7 +110,7 @@ def _look_at_cluster(aws: Client, rid: str, state: Properties) -> Properties:
         "endpoint": found["endpoint"],
         "certificateAuthority": {"data": found["certificateAuthority"]["data"]},
         "identities": [{"oidcs": [{"issuer": found["identity"]["oidc"]["issuer"]}]}],
-        "vpcConfig": {**(state.get("vpcConfig") or {}), **seen},
+        "vpcConfig": {**known, **seen},
         "tagsAll": found.get("tags") or {},
     }
 
@@ -121,18 +120,18 @@ def _change_cluster(aws: Client, rid: str, olds: Properties, news: Properties) -
 
     if olds.get("version") != news["version"]:
         aws.update_cluster_version(name=rid, version=news["version"])
-        _settle_cluster(aws, rid)
+        _settle_cluster(aws, rid, news)
     if olds.get("enabledClusterLogTypes") != news.get("enabledClusterLogTypes"):
         aws.update_cluster_config(name=rid, logging=_logging(news))
-        _settle_cluster(aws, rid)
+        _settle_cluster(aws, rid, news)
     before, after = olds.get("vpcConfig") or {}, _vpc_config(news)
     del after["subnetIds"]
     if any(before.get(key) != value for key, value in after.items()):
         aws.update_cluster_config(name=rid, resourcesVpcConfig=after)
-        _settle_cluster(aws, rid)
+        _settle_cluster(aws, rid, news)
     if olds.get("deletionProtection") != news["deletionProtection"]:
         aws.update_cluster_config(name=rid, deletionProtection=news["deletionProtection"])
-        _settle_cluster(aws, rid)
+        _settle_cluster(aws, rid, news)
 
 
 def _size(inputs: Properties) -> dict[str, Any]:
@@ -170,7 +169,7 @@ def _make_group(aws: Client, inputs: Properties) -> str:
     return f"{cluster}:{name}"
 
 
-def _settle_group(aws: Client, rid: str) -> None:
+def _settle_group(aws: Client, rid: str, _inputs: Properties) -> None:
     _await(f"node group {rid}", lambda: _group(aws, *rid.split(":")))
 
 
@@ -205,10 +204,10 @@ def _change_group(aws: Client, rid: str, olds: Properties, news: Properties) -> 
             "removeTaints": [taint for taint in old_taints if (taint["key"], taint["effect"]) not in keep],
         },
     )
-    _settle_group(aws, rid)
+    _settle_group(aws, rid, news)
     if olds.get("version") != news["version"] or _template(olds) != _template(news):
         aws.update_nodegroup_version(**there, version=news["version"], launchTemplate=_template(news))
-        _settle_group(aws, rid)
+        _settle_group(aws, rid, news)
 
 
 def _remove_group(aws: Client, rid: str, _state: Properties) -> None:
@@ -219,11 +218,15 @@ def _remove_group(aws: Client, rid: str, _state: Properties) -> None:
     )
 
 
-def _remove_cluster(aws: Client, rid: str, _state: Properties) -> None:
-    group = _own_group(aws, rid)
-    aws.delete_cluster(name=rid)
-    aws.get_waiter("cluster_deleted").wait(name=rid, WaiterConfig={"Delay": 5, "MaxAttempts": 360})
-    _ec2(aws).delete_security_group(GroupId=group)
+def _remove_cluster(aws: Client, rid: str, state: Properties) -> None:
+    try:
+        aws.delete_cluster(name=rid)
+        aws.get_waiter("cluster_deleted").wait(name=rid, WaiterConfig={"Delay": 5, "MaxAttempts": 360})
+    except aws.exceptions.ResourceNotFoundException:
+        pass  # by an earlier run, which was cut off before the group's end
+    group = (state.get("vpcConfig") or {}).get("clusterSecurityGroupId")
+    if group:
+        _ec2(aws).delete_security_group(GroupId=group)
 
 
 KINDS: Final = (

@@ -11,12 +11,10 @@ from infra.providers.offline.aws.kinds.ec2_kind import alive, ec2_kind, specifie
 
 def _make_vpc(aws: Client, inputs: Properties) -> str:
     made = aws.create_vpc(CidrBlock=inputs["cidrBlock"], TagSpecifications=specified("vpc", inputs))
-    rid = made["Vpc"]["VpcId"]
-    _set_vpc(aws, rid, {}, inputs)
-    return rid
+    return made["Vpc"]["VpcId"]
 
 
-def _set_vpc(aws: Client, rid: str, _olds: Properties, news: Properties) -> None:
+def _set_vpc(aws: Client, rid: str, news: Properties) -> None:
     # One attribute a call: AWS takes no more.
     for key, attribute in _VPC_FLAGS.items():
         aws.modify_vpc_attribute(VpcId=rid, **{attribute: {"Value": bool(news.get(key))}})
@@ -42,13 +40,21 @@ def _arn(thing: Any, kind: str, rid: str) -> str:
 
 def _make_gateway(aws: Client, inputs: Properties) -> str:
     made = aws.create_internet_gateway(TagSpecifications=specified("internet-gateway", inputs))
-    rid = made["InternetGateway"]["InternetGatewayId"]
-    aws.attach_internet_gateway(InternetGatewayId=rid, VpcId=inputs["vpcId"])
-    return rid
+    return made["InternetGateway"]["InternetGatewayId"]
+
+
+def _attached(aws: Client, rid: str) -> bool:
+    return bool(aws.describe_internet_gateways(InternetGatewayIds=[rid])["InternetGateways"][0]["Attachments"])
+
+
+def _attach_gateway(aws: Client, rid: str, inputs: Properties) -> None:
+    if not _attached(aws, rid):
+        aws.attach_internet_gateway(InternetGatewayId=rid, VpcId=inputs["vpcId"])
 
 
 def _remove_gateway(aws: Client, rid: str, state: Properties) -> None:
-    aws.detach_internet_gateway(InternetGatewayId=rid, VpcId=state["vpcId"])
+    if _attached(aws, rid):
+        aws.detach_internet_gateway(InternetGatewayId=rid, VpcId=state["vpcId"])
     aws.delete_internet_gateway(InternetGatewayId=rid)
 
 
@@ -112,7 +118,8 @@ KINDS: Final = (
         _look_at_vpc,
         lambda aws, rid, _: aws.delete_vpc(VpcId=rid),
         "InvalidVpcID.NotFound",
-        update=_set_vpc,
+        update=lambda *_: None,
+        settle=_set_vpc,
         replace=("cidrBlock",),
     ),
     ec2_kind(
@@ -149,6 +156,7 @@ KINDS: Final = (
         ),
         _remove_gateway,
         "InvalidInternetGatewayID.NotFound",
+        settle=_attach_gateway,
         replace=("vpcId",),
     ),
     ec2_kind(

@@ -18,16 +18,17 @@ def _make_key(aws: Client, inputs: Properties) -> str:
     made = aws.create_key(
         Description=inputs["description"], Policy=inputs["policy"], Tags=_key_tags(inputs.get("tagsAll"))
     )
-    rid = made["KeyMetadata"]["KeyId"]
-    _change_key(aws, rid, {}, inputs)
-    return rid
+    return made["KeyMetadata"]["KeyId"]
 
 
 def _change_key(aws: Client, rid: str, olds: Properties, news: Properties) -> None:
-    if olds and olds.get("policy") != news["policy"]:
+    if olds.get("policy") != news["policy"]:
         aws.put_key_policy(KeyId=rid, PolicyName="default", Policy=news["policy"])
-    if olds and olds.get("description") != news["description"]:
+    if olds.get("description") != news["description"]:
         aws.update_key_description(KeyId=rid, Description=news["description"])
+
+
+def _rotate_key(aws: Client, rid: str, news: Properties) -> None:
     turn = aws.enable_key_rotation if news.get("enableKeyRotation") else aws.disable_key_rotation
     turn(KeyId=rid)
 
@@ -71,11 +72,10 @@ def _make_log_group(aws: Client, inputs: Properties) -> str:
     name = inputs["name"]
     tags = inputs.get("tagsAll") or {}
     aws.create_log_group(logGroupName=name, **given(kmsKeyId=inputs.get("kmsKeyId"), tags=tags or None))
-    _change_log_group(aws, name, {}, inputs)
     return name
 
 
-def _change_log_group(aws: Client, rid: str, _olds: Properties, news: Properties) -> None:
+def _keep_logs(aws: Client, rid: str, news: Properties) -> None:
     aws.put_retention_policy(logGroupName=rid, retentionInDays=news["retentionInDays"])
 
 
@@ -188,6 +188,7 @@ KINDS: Final = (
         create=_make_key,
         read=_look_at_key,
         update=_change_key,
+        settle=_rotate_key,
         delete=lambda aws, rid, state: aws.schedule_key_deletion(
             KeyId=rid, PendingWindowInDays=state["deletionWindowInDays"]
         ),
@@ -211,7 +212,8 @@ KINDS: Final = (
         service="logs",
         create=_make_log_group,
         read=_look_at_log_group,
-        update=_change_log_group,
+        update=lambda *_: None,
+        settle=_keep_logs,
         delete=lambda aws, rid, _: aws.delete_log_group(logGroupName=rid),
         replace=frozenset({"name", "kmsKeyId"}),
         name="name",

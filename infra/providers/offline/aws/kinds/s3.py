@@ -14,7 +14,6 @@ def _make_bucket(aws: Client, inputs: Properties) -> str:
     region = aws.meta.region_name
     place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
     aws.create_bucket(Bucket=inputs["bucket"], **place)
-    _tag(aws, inputs["bucket"], inputs.get("tagsAll") or {}, [])
     return inputs["bucket"]
 
 
@@ -162,6 +161,7 @@ KINDS: Final = (
         name="bucket",
         gone=frozenset({"404", "NoSuchBucket"}),
         tags=_tag,
+        settle=lambda aws, rid, inputs: _tag(aws, rid, inputs.get("tagsAll"), []),
     ),
     _setting(
         "BucketVersioning",

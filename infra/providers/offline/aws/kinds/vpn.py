@@ -13,13 +13,22 @@ def _make_vpn_gateway(aws: Client, inputs: Properties) -> str:
     made = aws.create_vpn_gateway(
         Type="ipsec.1", AmazonSideAsn=int(inputs["amazonSideAsn"]), TagSpecifications=specified("vpn-gateway", inputs)
     )
-    rid = made["VpnGateway"]["VpnGatewayId"]
-    aws.attach_vpn_gateway(VpnGatewayId=rid, VpcId=inputs["vpcId"])
-    return rid
+    return made["VpnGateway"]["VpnGatewayId"]
+
+
+def _attached(aws: Client, rid: str) -> bool:
+    attachments = aws.describe_vpn_gateways(VpnGatewayIds=[rid])["VpnGateways"][0].get("VpcAttachments", [])
+    return any(one["State"] in ("attaching", "attached") for one in attachments)
+
+
+def _attach_vpn_gateway(aws: Client, rid: str, inputs: Properties) -> None:
+    if not _attached(aws, rid):
+        aws.attach_vpn_gateway(VpnGatewayId=rid, VpcId=inputs["vpcId"])
 
 
 def _remove_vpn_gateway(aws: Client, rid: str, state: Properties) -> None:
-    aws.detach_vpn_gateway(VpnGatewayId=rid, VpcId=state["vpcId"])
+    if _attached(aws, rid):
+        aws.detach_vpn_gateway(VpnGatewayId=rid, VpcId=state["vpcId"])
     aws.delete_vpn_gateway(VpnGatewayId=rid)
 
 
@@ -84,6 +93,7 @@ KINDS: Final = (
         ),
         _remove_vpn_gateway,
         "InvalidVpnGatewayID.NotFound",
+        settle=_attach_vpn_gateway,
         replace=("amazonSideAsn", "vpcId"),
     ),
     ec2_kind(
