@@ -122,12 +122,17 @@ def apply(environment: str, phases: Phases, *, hosts: bool) -> None:
 
 
 def first_error(log: Path) -> str:
-    """The first line in which the engine says what went wrong; after a headline, its first cause too."""
+    """The first line in which the engine says what went wrong, with its first cause, and how many there are beside."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
-    for line, following in zip(lines, [*lines[1:], ""], strict=True):
-        if line.startswith(("error:", "panic:")):
-            return f"{line} {following}" if line.endswith("occurred:") else line
-    return "see the log"
+    found = [
+        f"{line} {following}" if line.endswith("occurred:") else line
+        for line, following in zip(lines, [*lines[1:], ""], strict=True)
+        if line.startswith(("error:", "panic:")) and line != "error: update failed"
+    ]
+    others = len(set(found)) - 1
+    if not found:
+        return "see the log"
+    return f"{found[0]} (the log has {others} more)" if others else found[0]
 
 
 @dataclass(frozen=True, kw_only=True)

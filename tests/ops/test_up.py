@@ -15,6 +15,7 @@ from ops.up import first_error
         ("  ~ Playbook onprem\n  error: no host\n  error: update failed\n", "error: no host"),
         (" error: 1 error occurred:\n  * onprem-2: full disk\n", "error: 1 error occurred: * onprem-2: full disk"),
         ("error: 1 error occurred:", "error: 1 error occurred: "),
+        ("error: no host\nerror: no key\nerror: no host\nerror: update failed", "error: no host (the log has 1 more)"),
         ("all well\n", "see the log"),
     ],
 )
