@@ -9,6 +9,7 @@ import time
 
 from infra.paths import ROOT, state
 from ops import footprint
+from tests.e2e.conftest import variables_for_make
 
 JOINING = "task: kubeadm_control_plane : Join\n"
 INTO_THE_JOINS_S = 5.0
@@ -23,7 +24,12 @@ def test_down_leaves_nothing_and_an_interrupted_up_is_finished_by_the_next(make,
     assert footprint.compare(first, clean()) == []
 
     killed = subprocess.Popen(
-        ["make", "up"], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        ["make", "up"],
+        cwd=ROOT,
+        env=variables_for_make(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     log = state(environment) / "logs" / "up.log"
     deadline = time.monotonic() + 600
