@@ -111,8 +111,6 @@ def apply(environment: str, phases: Phases, *, hosts: bool) -> None:
     engine.settle(environment, phases)
     log = state(environment) / "logs" / "up.log"
     arguments = ["up", "--yes", "--skip-preview", "--stack", environment, "--suppress-outputs"]
-    # What does not depend on what failed is finished: a fault of one site leaves the other whole.
-    arguments.append("--continue-on-error")
     if engine.drive(environment, arguments, phases, log, engine.look_at_hosts() if hosts else None):
         raise Failure(
             f"`pulumi up` of {environment} did not finish: {first_error(log)}",

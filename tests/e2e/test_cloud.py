@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-import subprocess
 import time
 
 from infra.environment import Environment
-from infra.providers.isthmus.podman import Podman
 from ops import cluster, engine, machines, predict
 from tests.e2e.both_sites import ALIAS_KEY, Champions, a_prediction, edited, served, wait_for
 from tests.e2e.polling import Poller
@@ -107,36 +105,6 @@ def test_a_node_group_grows_and_shrinks_under_load_without_a_failed_request(
     assert "cloud-general-2" not in machines.statuses(environment)
     print(f"{client.answered} requests meanwhile, {client.failed} failed, longest gap {client.longest:.2f} s")
     assert client.failed == 0, client.codes
-
-
-def test_a_failure_on_one_side_leaves_the_other_finished_and_the_next_run_goes_on(environment: str, make) -> None:
-    def ready() -> int:
-        which = ("-n", "workloads", "-l", "app.kubernetes.io/name=inference")
-        (found,) = cluster.items(environment, "deployments", *which)
-        return found["status"].get("readyReplicas", 0)
-
-    podman, stranger = Podman.default(), "cloud-general-2"
-    neighbour = podman.inspect("cloud-general-1")
-    assert neighbour is not None
-    wider = edited(environment, "- name: general\n", "desired: 1", "desired: 2")
-    more = edited(environment, "  inference:\n", "replicas: 2", "replicas: 3")
-    try:
-        with wider, more:
-            # Somebody else's container has the name of the machine that is to come.
-            subprocess.run(podman.command("create", "--name", stranger, neighbour["Image"]), check=True)
-            try:
-                said = make("up", status=2)
-                assert stranger in said.stderr, said.stderr
-                assert ready() == 3, said.stdout[-4000:]
-            finally:
-                subprocess.run(podman.command("rm", stranger), check=True)
-            make("up")
-            assert stranger in machines.statuses(environment)
-            assert ready() == 3
-    finally:
-        make("up")
-    assert ready() == 2
-    assert stranger not in machines.statuses(environment)
 
 
 def runs(environment: str, site: str) -> list[dict]:

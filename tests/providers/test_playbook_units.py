@@ -156,6 +156,7 @@ def test_what_ansible_says_outside_of_any_task_is_kept() -> None:
         ("ssh: connect to host 10.0.0.1 port 22: Connection timed out", "is the machine on"),
         ("No ED25519 host key is known for 10.0.0.1 and you have requested strict checking", "another ssh key"),
         ("WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!\nHost key verification failed.", "another ssh key"),
+        ("Data could not be sent to remote host '10.0.0.1'. Make sure it can be reached over SSH.", "another ssh key"),
         ("root@10.0.0.1: Permission denied (publickey,password).", "does not accept our ssh key"),
         ("Missing sudo password", "passwordless sudo"),
         ("sudo: a password is required", "passwordless sudo"),

@@ -56,8 +56,14 @@ _TABLE: tuple[tuple[str, str], ...] = (
         "a privilege is missing: ansible_user must be root or able to become root on that host",
     ),
     (
-        r"timed out|no route to host|network is unreachable|host is down|data could not be sent|failed to connect",
+        r"timed out|no route to host|network is unreachable|host is down|failed to connect",
         UNREACHABLE,
+    ),
+    (
+        # Where ssh ends within a millisecond after it was handed the task, Ansible does not wait for its reason.
+        r"data could not be sent",
+        "ssh ended before it told why: is the machine on (make status), or does it answer with another ssh key than "
+        "its recorded host_key (in the environment file; in the lab: pulumi refresh)?",
     ),
 )
 

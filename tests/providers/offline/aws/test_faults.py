@@ -130,7 +130,7 @@ def client(amazon: tuple[Faulty, str], service: str) -> Any:
 
 
 def up(stack: Stack) -> Run:
-    """As `make up` does it."""
+    """Makes all that it can, whatever fails first."""
     return stack.up("--continue-on-error")
 
 
