@@ -127,9 +127,9 @@ def first_error(log: Path) -> str:
         for line, following in zip(lines, [*lines[1:], ""], strict=True)
         if line.startswith(("error:", "panic:")) and line != "error: update failed"
     ]
-    others = len(set(found)) - 1
     if not found:
         return "see the log"
+    others = len(set(found)) - 1
     return f"{found[0]} (the log has {others} more)" if others else found[0]
 
 

@@ -44,7 +44,8 @@ def _make_gateway(aws: Client, inputs: Properties) -> str:
 
 
 def _attached(aws: Client, rid: str) -> bool:
-    return bool(aws.describe_internet_gateways(InternetGatewayIds=[rid])["InternetGateways"][0]["Attachments"])
+    found = aws.describe_internet_gateways(InternetGatewayIds=[rid])["InternetGateways"]
+    return any(gateway["Attachments"] for gateway in found)
 
 
 def _attach_gateway(aws: Client, rid: str, inputs: Properties) -> None:

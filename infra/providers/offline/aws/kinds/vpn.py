@@ -17,7 +17,8 @@ def _make_vpn_gateway(aws: Client, inputs: Properties) -> str:
 
 
 def _attached(aws: Client, rid: str) -> bool:
-    attachments = aws.describe_vpn_gateways(VpnGatewayIds=[rid])["VpnGateways"][0].get("VpcAttachments", [])
+    found = aws.describe_vpn_gateways(VpnGatewayIds=[rid])["VpnGateways"]
+    attachments = [one for gateway in found for one in gateway.get("VpcAttachments", [])]
     return any(one["State"] in ("attaching", "attached") for one in attachments)
 
 
