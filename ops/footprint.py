@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import time
 from pathlib import Path
 
 from infra.paths import state
@@ -23,6 +24,9 @@ SYSCTLS = (
 
 CGROUPS = re.compile(r"isthmus|libpod|conmon|podman|kube|containerd")
 """Of what a lab could make. Sessions and services of the machine itself come and go, and are not the lab's."""
+
+SETTLE_S = 10
+"""The kernel takes links, mounts and cgroups away shortly after the last process that had them."""
 
 
 def take() -> dict[str, list[str]]:
@@ -52,9 +56,17 @@ def leftovers(environment: str) -> list[str]:
     path = _file(environment)
     if not path.exists():
         return []
-    before, after = json.loads(path.read_text()), take()
+    came = since(json.loads(path.read_text()))
     path.unlink()
-    return compare(before, after)
+    return came
+
+
+def since(before: dict[str, list[str]]) -> list[str]:
+    """What came since then and does not go by itself."""
+    deadline = time.monotonic() + SETTLE_S
+    while (came := compare(before, take())) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return came
 
 
 def compare(before: dict[str, list[str]], after: dict[str, list[str]]) -> list[str]:

@@ -42,6 +42,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if without:
         config.hook.pytest_deselected(items=without)
         items[:] = [item for item in items if item not in without]
+    # The one that takes the environment down comes after those of other folders too: they would have none if it fails.
+    items.sort(key=lambda item: item.path == here / "test_zz_lifecycle.py")
 
 
 @pytest.hookimpl(wrapper=True)
