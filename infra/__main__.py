@@ -24,7 +24,7 @@ def main() -> None:
     pulumi.export("environment_digest", environment.digest(file))
     secrets = alert_secrets.of(env, preview=pulumi.runtime.is_dry_run())
     site = sites.onprem(env, index, secrets)
-    if env.cloud:
+    if env.cloud and not settings.onprem_alone():
         sites.cloud(env, index, site, secrets)
 
 

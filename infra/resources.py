@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
+from pulumi.runtime.rpc import UNKNOWN
 
 
 class Network(pulumi.CustomResource):
@@ -272,3 +273,7 @@ class Playbook(pulumi.CustomResource):
             "reset_playbook": reset_playbook,
         }
         super().__init__("isthmus:ansible:Playbook", resource_name, {**inputs, "results": None, "summary": None}, opts)
+
+    def result(self, name: str) -> pulumi.Output[str]:
+        """What the playbook wrote for that name; unknown as long as no run of it has got there."""
+        return self.results.apply(lambda found: found.get(name, UNKNOWN))

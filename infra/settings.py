@@ -1,4 +1,4 @@
-"""What a run of the program is told from outside the environment file: its stack, and whether to look at the hosts."""
+"""What a run of the program is told from outside the environment file: its stack, and what to do this one time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from infra.paths import ROOT, state
 
 HOSTS_VARIABLE = "ISTHMUS_HOSTS"
+ALONE_VARIABLE = "ISTHMUS_ONPREM_ALONE"
 
 
 class NotSetUp(Exception):
@@ -22,6 +23,11 @@ def environment_file(stack: str) -> Path:
 def hosts_asked_for() -> bool:
     """Whether this one run shall look at the hosts (`HOSTS=1`), whatever the environment file says."""
     return os.environ.get(HOSTS_VARIABLE) == "1"
+
+
+def onprem_alone() -> bool:
+    """Whether this one run is of the on-prem site without the cloud half, which failed in the run before."""
+    return os.environ.get(ALONE_VARIABLE) == "1"
 
 
 def private_key(environment: str) -> Path:

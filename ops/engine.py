@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from infra import settings
@@ -36,12 +36,14 @@ def variables(environment: str) -> dict[str, str]:
     }
 
 
-def pulumi(environment: str, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+def pulumi(
+    environment: str, *args: str, check: bool = True, extra: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Runs the engine quietly and returns what it printed."""
     done = subprocess.run(
         ["pulumi", *args, "--non-interactive"],
         cwd=ROOT,
-        env={**os.environ, **variables(environment)},
+        env={**os.environ, **variables(environment), **(extra or {})},
         text=True,
         capture_output=True,
         check=False,
@@ -63,6 +65,11 @@ def select_stack(environment: str) -> None:
 def look_at_hosts() -> dict[str, str]:
     """Variables with which one engine run looks at the hosts in check mode, whatever the environment file says."""
     return {settings.HOSTS_VARIABLE: "1"}
+
+
+def without_cloud() -> dict[str, str]:
+    """Variables with which one engine run is of the on-prem site alone; the cloud half's resources stay as they are."""
+    return {settings.ALONE_VARIABLE: "1"}
 
 
 def settle(environment: str, phases: Phases) -> None:
@@ -89,7 +96,56 @@ def settle(environment: str, phases: Phases) -> None:
         path.unlink()
 
 
-def drive(environment: str, args: Iterable[str], phases: Phases, log: Path, extra: dict[str, str] | None = None) -> int:
+def up(
+    environment: str, phases: Phases, log: Path, *, targets: Iterable[str] = (), extra: Mapping[str, str] | None = None
+) -> list[str] | None:
+    """Runs `pulumi up`, of `targets` alone if there are any; None when it is done.
+
+    Otherwise the URNs of the resources that failed: none where the engine or the program itself did.
+    """
+    events = log.with_suffix(".events.json")
+    arguments = ["up", "--yes", "--skip-preview", "--stack", environment, "--suppress-outputs"]
+    arguments += [word for target in targets for word in ("--target", target)]
+    events.unlink(missing_ok=True)
+    try:
+        # As Pulumi's own Automation API asks for events: the flag is there with that variable only.
+        said = ["--event-log", str(events)]
+        if not _drive(
+            environment, [*arguments, *said], phases, log, {**(extra or {}), "PULUMI_DEBUG_COMMANDS": "true"}
+        ):
+            return None
+        return failed(events.read_text().splitlines() if events.exists() else [])
+    finally:
+        events.unlink(missing_ok=True)
+
+
+def failed(events: Iterable[str]) -> list[str]:
+    """URNs of the resources of which the engine's events, a JSON a line, tell a failure or an error."""
+    found: dict[str, None] = {}
+    for event in map(json.loads, events):
+        if step := event.get("resOpFailedEvent"):
+            found[step["metadata"]["urn"]] = None
+        said = event.get("diagnosticEvent") or {}
+        if said.get("severity") == "error" and said.get("urn"):
+            found[said["urn"]] = None
+    return [urn for urn in found if "::pulumi:pulumi:Stack::" not in urn]
+
+
+def first_error(log: Path) -> str:
+    """The first line in which the engine says what went wrong, with its first cause, and how many there are beside."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+    found = [
+        f"{line} {following}" if line.endswith("occurred:") else line
+        for line, following in zip(lines, [*lines[1:], ""], strict=True)
+        if line.startswith(("error:", "panic:")) and line != "error: update failed"
+    ]
+    if not found:
+        return "see the log"
+    others = len(set(found)) - 1
+    return f"{found[0]} (the log has {others} more)" if others else found[0]
+
+
+def _drive(environment: str, args: Iterable[str], phases: Phases, log: Path, extra: Mapping[str, str]) -> int:
     """Runs a long engine command, logs all it says, shows its resources as they finish; returns its status."""
     log.parent.mkdir(parents=True, exist_ok=True)
     command = ["pulumi", *args, "--non-interactive", "--color", "never"]
@@ -97,7 +153,7 @@ def drive(environment: str, args: Iterable[str], phases: Phases, log: Path, extr
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**os.environ, **variables(environment), **(extra or {})},
+            env={**os.environ, **variables(environment), **extra},
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

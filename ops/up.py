@@ -16,7 +16,7 @@ from infra.paths import ROOT, state
 from infra.providers.isthmus import lab
 from infra.providers.isthmus.handler import ResourceError
 from infra.providers.isthmus.podman import Podman
-from ops import amazon, backend, bootstrap, cluster, engine, footprint, lock, sites
+from ops import amazon, backend, bootstrap, cluster, engine, footprint, halves, lock, sites
 from ops.console import Failure, Phases, say
 from ops.mirror import sync
 
@@ -47,7 +47,7 @@ def up(environment: str, *, hosts: bool = False) -> int:
         prepare(environment)
         footprint.remember(environment)
         with phases.phase("pulumi up"):
-            apply(environment, phases, hosts=hosts)
+            apply(settings, phases, hosts=hosts)
         endpoints = save_outputs(environment)
         with phases.phase("answers"):
             # Amazon's balancer has a name that takes minutes to spread, and answers in the VPC and at the site alone:
@@ -106,31 +106,22 @@ def ssh_key(environment: str) -> Path:
     return key
 
 
-def apply(environment: str, phases: Phases, *, hosts: bool) -> None:
-    """Runs `pulumi up`, continuing what an earlier run left."""
+def apply(settings: environments.Environment, phases: Phases, *, hosts: bool) -> None:
+    """Runs `pulumi up`, continuing what an earlier run left. What fails on one site leaves the other finished."""
+    environment, extra = settings.name, engine.look_at_hosts() if hosts else {}
     engine.settle(environment, phases)
     log = state(environment) / "logs" / "up.log"
-    arguments = ["up", "--yes", "--skip-preview", "--stack", environment, "--suppress-outputs"]
-    if engine.drive(environment, arguments, phases, log, engine.look_at_hosts() if hosts else None):
-        raise Failure(
-            f"`pulumi up` of {environment} did not finish: {first_error(log)}",
-            log=log,
-            fix="mend the cause that it names and run `make up` again: it continues from here",
-        )
-
-
-def first_error(log: Path) -> str:
-    """The first line in which the engine says what went wrong, with its first cause, and how many there are beside."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
-    found = [
-        f"{line} {following}" if line.endswith("occurred:") else line
-        for line, following in zip(lines, [*lines[1:], ""], strict=True)
-        if line.startswith(("error:", "panic:")) and line != "error: update failed"
-    ]
-    if not found:
-        return "see the log"
-    others = len(set(found)) - 1
-    return f"{found[0]} (the log has {others} more)" if others else found[0]
+    failed = engine.up(environment, phases, log, extra=extra)
+    if failed is None:
+        return
+    told = [f"`pulumi up` of {environment} did not finish: {engine.first_error(log)}"]
+    for name, fault in (halves.finish(environment, failed, phases, extra) if settings.cloud else {}).items():
+        if not fault:
+            save_outputs(environment, name)
+        told.append(f"{name} did not finish without it either: {fault}" if fault else f"{name} is finished without it")
+    raise Failure(
+        "; ".join(told), log=log, fix="mend the cause that it names and run `make up` again: it continues from here"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,12 +132,17 @@ class Endpoints:
     ingress: str
 
 
-def save_outputs(environment: str) -> dict[str, Endpoints]:
-    """Site -> its URLs, from the stack's outputs; kubeconfigs go to files that only their owner can read."""
+def save_outputs(environment: str, *only: str) -> dict[str, Endpoints]:
+    """Site -> its URLs, from the stack's outputs; kubeconfigs go to files that only their owner can read.
+
+    `only`: the sites that are up, where not all are.
+    """
     shown = engine.pulumi(environment, "stack", "output", "--json", "--show-secrets", "--stack", environment)
     outputs = json.loads(shown.stdout)
     found = {}
     for site, prefix in (("onprem", ""), ("cloud", "cloud_")):
+        if only and site not in only:
+            continue
         if f"{prefix}kubeconfig" in outputs:
             path = cluster.kubeconfig_file(environment, site)
             path.touch(mode=0o600)

@@ -75,5 +75,5 @@ class Cluster(pulumi.ComponentResource):
             # Deleting it wipes the hosts.
             opts=pulumi.ResourceOptions(parent=self, protect=not site.reset_allowed),
         )
-        self.kubeconfig = pulumi.Output.secret(self.playbook.results["kubeconfig"])
+        self.kubeconfig = pulumi.Output.secret(self.playbook.result("kubeconfig"))
         self.register_outputs({"kubeconfig": self.kubeconfig})

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import functools
+import subprocess
 import time
 
+import pytest
+
 from infra.environment import Environment
+from infra.providers.isthmus.podman import Podman
 from ops import cluster, engine, machines, predict
 from tests.e2e.both_sites import ALIAS_KEY, Champions, a_prediction, edited, served, wait_for
 from tests.e2e.polling import Poller
@@ -105,6 +109,49 @@ def test_a_node_group_grows_and_shrinks_under_load_without_a_failed_request(
     assert "cloud-general-2" not in machines.statuses(environment)
     print(f"{client.answered} requests meanwhile, {client.failed} failed, longest gap {client.longest:.2f} s")
     assert client.failed == 0, client.codes
+
+
+WIDER = {
+    "cloud": ("cloud-general-2", "- name: general\n", "desired: 1", "desired: 2"),
+    "onprem": (
+        "onprem-4",
+        "labels: { accelerator: simulated }\n",
+        "\ncloud:",
+        "    - name: onprem-4\n      address: 10.90.0.14\n      roles: [worker]\n\ncloud:",
+    ),
+}
+"""Site -> a machine that it does not have, and what of the environment file asks for it."""
+
+
+@pytest.mark.parametrize(("faulty", "other"), [("cloud", "onprem"), ("onprem", "cloud")])
+def test_a_failure_on_one_side_leaves_the_other_finished_and_the_next_run_goes_on(
+    environment: str, make, faulty: str, other: str
+) -> None:
+    def replicas(site: str) -> int:
+        which = ("-n", "workloads", "-l", "app.kubernetes.io/name=inference")
+        (found,) = cluster.items(environment, "deployments", *which, site=site)
+        return found["status"].get("readyReplicas", 0)
+
+    podman, (stranger, *change) = Podman.default(), WIDER[faulty]
+    neighbour = podman.inspect("onprem-1")
+    assert neighbour is not None
+    wider = edited(environment, *change)
+    more = edited(environment, "  inference:\n", "replicas: 2", "replicas: 3")
+    try:
+        # Somebody else's container has the name of the machine that is to come.
+        subprocess.run(podman.command("create", "--name", stranger, neighbour["Image"]), check=True)
+        try:
+            with wider, more:
+                said = make("up", status=2)
+        finally:
+            subprocess.run(podman.command("rm", stranger), check=True)
+        assert stranger in said.stderr, said.stderr
+        assert f"{other} is finished without it" in said.stderr, said.stderr
+        assert (replicas(other), replicas(faulty)) == (3, 2), said.stdout[-4000:]
+    finally:
+        make("up")
+    assert (replicas(other), replicas(faulty)) == (2, 2)
+    assert stranger not in machines.statuses(environment)
 
 
 def runs(environment: str, site: str) -> list[dict]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import re
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pulumi
 import pytest
 
-from infra import environment
+from infra import environment, settings
 from infra.artifacts import ArtifactError, Index
 from infra.paths import ROOT
+from ops import halves
 from tests.infra import program, recording
 from tests.infra.recording import Resource
 
@@ -169,3 +175,19 @@ def test_with_amazon_and_its_add_on_a_claim_may_be_of_several_nodes() -> None:
     assert found.keys() == {"isthmus", "isthmus-shared"}
     assert found["isthmus-shared"]["parameters"]["fileSystemId"] == "shared-id"
     assert found["isthmus-shared"]["allowVolumeExpansion"] is False, "EFS has no quotas"
+
+
+def test_the_onprem_site_is_the_same_without_the_cloud_half(resources: list[Resource], monkeypatch: Any) -> None:
+    monkeypatch.setenv(settings.ALONE_VARIABLE, "1")
+    alone = {one.urn: one for one in program.run(FILE).resources}
+    both = {one.urn: one for one in resources if halves.half(one.urn) == "onprem"}
+    assert both.keys() - alone.keys() == {
+        "urn:pulumi:local::isthmus::isthmus:platform:Platform$kubernetes:core/v1:Secret::cilium-clustermesh"
+    }, "where the other site is asked, which nothing waits for"
+    assert {urn: _told(one) for urn, one in alone.items()} == {urn: _told(both[urn]) for urn in alone}
+
+
+def _told(one: Resource) -> str:
+    """Options and inputs; each run has a checkout of its own."""
+    told = json.dumps([dataclasses.asdict(one.options), one.inputs], sort_keys=True, default=sorted)
+    return re.sub(rf"{tempfile.gettempdir()}/\w+", "CHECKOUT", told)
