@@ -16,9 +16,8 @@ from ops.up import load
 MADE = ("pulumi", "machines", "nas", "ansible", "aws-api")
 """What of an environment's state goes with its lab; keys and logs stay."""
 
-
-RELEASE_S = 5
-"""The kernel ends the mounts of a container shortly after its last process."""
+RELEASE_S = 60
+"""The kernel ends the mounts of a container after its last process, and first writes what they had not written yet."""
 
 
 def down(environment: str, *, everyone: bool = False) -> int:

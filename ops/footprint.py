@@ -25,7 +25,7 @@ SYSCTLS = (
 CGROUPS = re.compile(r"isthmus|libpod|conmon|podman|kube|containerd")
 """Of what a lab could make. Sessions and services of the machine itself come and go, and are not the lab's."""
 
-SETTLE_S = 10
+SETTLE_S = 20
 """The kernel takes links, mounts and cgroups away shortly after the last process that had them."""
 
 

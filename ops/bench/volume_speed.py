@@ -5,9 +5,9 @@ same size in that folder, written and read by the same program (transfer.py) on 
 with new files each time, and the first round warms up.
 
 A write is over when its fsync is: on both sides the data is then on the same disk. Before a read, the file's pages are
-dropped, and those of every file in the folder, the image among them: the volume's data would otherwise still be in
-memory one level below it, where a plain file has no second level. Not O_DIRECT: the image's loop device goes through
-memory whatever is asked of the volume, so that it would go around memory on one side only.
+dropped, and those of every file in the folder, the image among them: where the loop device does not go around memory
+(it asks to), the volume's data would still be there one level below, and a plain file has no second level. Not
+O_DIRECT: programs in pods seldom ask for it.
 """
 
 from __future__ import annotations
