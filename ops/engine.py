@@ -128,7 +128,12 @@ def failed(events: Iterable[str]) -> list[str]:
         said = event.get("diagnosticEvent") or {}
         if said.get("severity") == "error" and said.get("urn"):
             found[said["urn"]] = None
-    return [urn for urn in found if "::pulumi:pulumi:Stack::" not in urn]
+    return [urn for urn in found if not is_stack(urn)]
+
+
+def is_stack(urn: str) -> bool:
+    """Whether it is the stack's own, which stands for the program and for all resources together."""
+    return urn.split("::")[2] == "pulumi:pulumi:Stack"
 
 
 def first_error(log: Path) -> str:

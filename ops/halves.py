@@ -50,7 +50,9 @@ def _onprem(environment: str, phases: Phases, log: Path, extra: Extra) -> str:
         told = engine.pulumi(environment, "preview", "--json", "--stack", environment, extra=alone).stdout
     except Failure as fault:
         return str(fault)
-    targets = {step["urn"] for step in json.loads(told)["steps"] if not step["op"].startswith("delete")}
+    made = {step["urn"] for step in json.loads(told)["steps"] if not step["op"].startswith("delete")}
+    # With the stack goes all that is in it.
+    targets = {urn for urn in made if not engine.is_stack(urn)}
     return _up(environment, phases, log, sorted(targets), alone)
 
 

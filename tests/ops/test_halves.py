@@ -35,7 +35,8 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
         assert (command, extra[settings.ALONE_VARIABLE]) == ("preview", "1")
         if "refused" in extra:
             raise Failure("pulumi preview failed", fix="mend it")
-        steps = [{"op": "same", "urn": PLATFORM}, {"op": "delete", "urn": CLOUDS}]
+        stack = {"op": "same", "urn": f"{STACK}pulumi:pulumi:Stack::isthmus-hybrid"}
+        steps = [stack, {"op": "same", "urn": PLATFORM}, {"op": "delete", "urn": CLOUDS}]
         return CompletedProcess([], 0, json.dumps({"steps": steps}))
 
     monkeypatch.setattr(engine, "up", up)
