@@ -57,8 +57,12 @@ def _onprem(environment: str, phases: Phases, log: Path, extra: Extra) -> str:
 
 
 def _cloud(environment: str, phases: Phases, log: Path, extra: Extra) -> str:
-    """All that is in its components. It is the whole program, since it needs the on-prem site's keys."""
-    return _up(environment, phases, log, [f"urn:pulumi:{environment}::*::{CLOUD}**"], extra)
+    """All that is in its components, of the whole program: it needs the on-prem site's keys.
+
+    Keys, and the components that they are in, are made by the engine alone, whatever the site is like.
+    """
+    wanted = (f"{CLOUD}**", "**isthmus:secret:*::*", "**isthmus:platform:*::*")
+    return _up(environment, phases, log, [f"urn:pulumi:{environment}::*::{one}" for one in wanted], extra)
 
 
 def _up(environment: str, phases: Phases, log: Path, targets: Iterable[str], extra: Extra) -> str:
