@@ -9,6 +9,7 @@ import signal
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TextIO
 
 from infra import settings
 from infra.paths import BIN, CACHE, ROOT, state
@@ -163,19 +164,27 @@ def _drive(environment: str, args: Iterable[str], phases: Phases, log: Path, ext
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        assert process.stdout is not None
         try:
-            for line in process.stdout:
-                sink.write(line)
-                sink.flush()
-                if text := _worth_showing(line):
-                    phases.step(text)
+            _follow(process, phases, sink)
         except KeyboardInterrupt:
-            # The engine got the signal too: it finishes what runs, saves its state and ends.
-            process.send_signal(signal.SIGINT)
+            # A terminal has told the engine too, which ends at once, in the middle of its work, if it is told twice.
+            if not os.isatty(0):
+                process.send_signal(signal.SIGINT)
+            phases.step("interrupted: the engine ends what it has begun and saves its state; once more ends it at once")
+            _follow(process, phases, sink)  # or it would wait for somebody who reads what it says
             process.wait()
             raise
         return process.wait()
+
+
+def _follow(process: subprocess.Popen[str], phases: Phases, sink: TextIO) -> None:
+    """Notes all that the engine says until it has nothing more to say, and shows what is worth it."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        sink.write(line)
+        sink.flush()
+        if text := _worth_showing(line):
+            phases.step(text)
 
 
 def _worth_showing(line: str) -> str | None:

@@ -203,6 +203,41 @@ def test_the_script_is_valid_shell_and_keeps_the_tunnels_out_of_themselves(
     assert (peers in render("site_link", "isthmus-site-link.sh.j2", **SITE, site_link_esp=esp)) is (esp == "kernel")
 
 
+@pytest.mark.parametrize(
+    ("there", "asked"),
+    [
+        ("", ["t1", "t2"]),
+        ("t1: #3, CONNECTING, IKEv2, 1a_i* 0000_r\n", ["t2"]),
+        ("t1: #3, ESTABLISHED, IKEv2, 1a_i* 2b_r\n  t1: #1, reqid 1, INSTALLED, TUNNEL-in-UDP\n", ["t2"]),
+        ("t1: #3, ESTABLISHED, IKEv2, 1a_i* 2b_r\nt2: #4, ESTABLISHED, IKEv2, 3c_i* 4d_r\n", ["t1", "t2"]),
+    ],
+    ids=["refused", "connecting", "up", "without a child"],
+)
+def test_a_tunnel_that_was_refused_is_asked_for_again(
+    render: Render, tmp_path: Path, there: str, asked: list[str]
+) -> None:
+    text = render("site_link", "isthmus-site-link.sh.j2", **SITE, site_link_esp="user")
+    (programs := tmp_path / "bin").mkdir()
+    list_sas = f"printf '%s' '{there}'"
+    fakes = {
+        "swanctl": f"if [ $1 = --list-sas ]; then {list_sas}; else echo $3 >>{tmp_path}/asked; exit 22; fi",
+        "sleep": f"[ ! -e {tmp_path}/slept ] && touch {tmp_path}/slept",  # the second one ends the loop
+    }
+    for name, does in fakes.items():
+        (programs / name).write_text(f"#!/bin/sh\n{does}\n")
+        (programs / name).chmod(0o755)
+    script = text.replace("PATH=", f"PATH={programs}:", 1)
+    subprocess.run(["sh", "-c", script, "isthmus-site-link", "keep"], check=False, timeout=10)
+    found = tmp_path / "asked"
+    assert (found.read_text().split() if found.exists() else []) == asked
+
+
+def test_only_the_end_that_begins_asks_again(render: Render) -> None:
+    wants = "Wants=isthmus-site-link-keep.service"
+    assert wants in render("site_link", "strongswan.service.j2", **SITE)
+    assert wants not in render("site_link", "strongswan.service.j2", **CLOUD)
+
+
 @ESP
 def test_only_the_two_sites_packets_leave_a_tunnel_and_tcp_learns_what_fits(render: Render, esp: str) -> None:
     text = render("site_link", "site-link.nft.j2", **SITE, site_link_esp=esp)

@@ -156,13 +156,39 @@ def test_one_of_the_two_tunnels_may_be_lost(settings: Environment, ingress: str)
     wait_for("both tunnels", lambda: tunnels() == 2)
 
 
-def test_the_link_moves_with_the_floating_address(settings: Environment, power, ingress: str) -> None:
+def test_a_far_end_that_refuses_for_a_while_is_asked_again(settings: Environment, ingress: str) -> None:
+    far_end, node, near_end = vpn(settings), sites.one(settings, "cloud").hosts[0].name, holder(settings)
+    kept, away = "/etc/swanctl/conf.d/isthmus.conf", "/etc/swanctl/isthmus.conf.away"
+    since = machines.run(near_end, "date", "+%s").strip()
+    # As it is while it starts: there, and without its settings.
+    machines.run(far_end, "sh", "-c", f"mv {kept} {away} && systemctl restart strongswan")
+    try:
+        wait_for("a refusal", lambda: "NO_PROPOSAL_CHOSEN" in said(near_end, since))
+        assert not reaches(node, ingress)
+    finally:
+        machines.run(far_end, "sh", "-c", f"mv {away} {kept} && swanctl --load-all")
+    back = wait_for("the link", lambda: reaches(node, ingress), 30)
+    print(f"the link carried again {back:.1f} s after the far end had its settings")
+    wait_for("both tunnels", lambda: machines.run(far_end, "swanctl", "--list-sas").count("INSTALLED") == 2, 30)
+
+
+def said(machine: str, since: str) -> str:
+    """What strongSwan has said there since then (seconds of Unix time)."""
+    return machines.run(machine, "journalctl", "-u", "strongswan", "--no-pager", "--since", f"@{since}")
+
+
+def holder(settings: Environment) -> str:
+    """The host with the API's floating address, which runs the tunnels."""
     address = str(settings.onprem.network.api_address)
-    first = next(
+    return next(
         host.name
         for host in settings.onprem.hosts
         if f" {address}/" in machines.run(host.name, "ip", "-o", "-4", "addr", "show")
     )
+
+
+def test_the_link_moves_with_the_floating_address(settings: Environment, power, ingress: str) -> None:
+    first = holder(settings)
     with polled_from(sites.one(settings, "cloud").hosts[0].name, f"{ingress}/v2/health/ready", 20) as answers:
         time.sleep(3)
         power(first, "power-off")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ops import engine
+from ops.console import Phases
 from ops.engine import failed, first_error
 
 
@@ -41,3 +43,34 @@ def test_what_failed_is_told_by_its_urn_once_and_in_order() -> None:
         error(None),
     ]
     assert failed(map(json.dumps, events)) == ["urn:pulumi:lab::p::a:b:C::refused", machine]
+
+
+class Interrupted(Phases):
+    """Somebody presses ^C when the first line is shown."""
+
+    def step(self, text: str) -> None:
+        if "error" in text:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_an_interrupted_engine_is_told_once_and_heard_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    program = tmp_path / "pulumi"
+    program.write_text(
+        "#!/bin/sh\n"
+        "trap 'echo told by us; told=1' INT\n"
+        "echo error: a warning\n"
+        f'for _ in 1 2 3 4 5 6 7 8 9; do [ -n "$told" ] && break; sleep {0.05 if terminal else 0.5}; done\n'
+        "head -c 300000 /dev/zero | tr '\\0' x; echo; echo the state is saved\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(engine, "variables", lambda _: {"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    monkeypatch.setattr(engine.os, "isatty", lambda _: terminal)
+    log = tmp_path / "up.log"
+    with pytest.raises(KeyboardInterrupt):
+        engine.up("local", Interrupted(), log)
+    said = log.read_text()
+    assert said.count("told by us") == (0 if terminal else 1), "a terminal tells the engine itself"
+    assert "the state is saved" in said
