@@ -57,12 +57,8 @@ def _onprem(environment: str, phases: Phases, log: Path, extra: Extra) -> str:
 
 
 def _cloud(environment: str, phases: Phases, log: Path, extra: Extra) -> str:
-    """All that is in its components, of the whole program: it needs the on-prem site's keys.
-
-    Keys, and the components that they are in, are made by the engine alone, whatever the site is like.
-    """
-    wanted = (f"{CLOUD}**", "**isthmus:secret:*::*", "**isthmus:platform:*::*")
-    return _up(environment, phases, log, [f"urn:pulumi:{environment}::*::{one}" for one in wanted], extra)
+    """All that is in its components, of the whole program: it takes keys, and its first model, from the on-prem site."""
+    return _up(environment, phases, log, [f"urn:pulumi:{environment}::*::{CLOUD}**"], extra)
 
 
 def _up(environment: str, phases: Phases, log: Path, targets: Iterable[str], extra: Extra) -> str:
