@@ -57,7 +57,7 @@ def _onprem(environment: str, phases: Phases, log: Path, extra: Extra) -> str:
 
 
 def _cloud(environment: str, phases: Phases, log: Path, extra: Extra) -> str:
-    """All that is in its components, of the whole program: it takes keys, and its first model, from the on-prem site."""
+    """All that is in its components, of the whole program: it takes keys and its first model from on-prem."""
     return _up(environment, phases, log, [f"urn:pulumi:{environment}::*::{CLOUD}**"], extra)
 
 
