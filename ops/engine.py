@@ -123,7 +123,11 @@ def up(
 def failed(events: Iterable[str]) -> list[str]:
     """URNs of the resources of which the engine's events, a JSON a line, tell a failure or an error."""
     found: dict[str, None] = {}
-    for event in map(json.loads, events):
+    for line in events:
+        try:
+            event = json.loads(line)
+        except json.JSONDecodeError:  # the last one, of an engine that was ended in the middle of it
+            continue
         if step := event.get("resOpFailedEvent"):
             found[step["metadata"]["urn"]] = None
         said = event.get("diagnosticEvent") or {}
@@ -164,27 +168,32 @@ def _drive(environment: str, args: Iterable[str], phases: Phases, log: Path, ext
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        try:
-            _follow(process, phases, sink)
-        except KeyboardInterrupt:
+        interrupted = False
+        # To the end in any case: the engine would wait for somebody who reads what it says.
+        while not _followed(process, phases, sink):
+            interrupted = True
             # A terminal has told the engine too, which ends at once, in the middle of its work, if it is told twice.
             if not os.isatty(0):
                 process.send_signal(signal.SIGINT)
             phases.step("interrupted: the engine ends what it has begun and saves its state; once more ends it at once")
-            _follow(process, phases, sink)  # or it would wait for somebody who reads what it says
-            process.wait()
-            raise
-        return process.wait()
+        status = process.wait()
+    if interrupted:
+        raise KeyboardInterrupt
+    return status
 
 
-def _follow(process: subprocess.Popen[str], phases: Phases, sink: TextIO) -> None:
-    """Notes all that the engine says until it has nothing more to say, and shows what is worth it."""
+def _followed(process: subprocess.Popen[str], phases: Phases, sink: TextIO) -> bool:
+    """Notes all that the engine says and shows what is worth it; False if somebody interrupts that before its end."""
     assert process.stdout is not None
-    for line in process.stdout:
-        sink.write(line)
-        sink.flush()
-        if text := _worth_showing(line):
-            phases.step(text)
+    try:
+        for line in process.stdout:
+            sink.write(line)
+            sink.flush()
+            if text := _worth_showing(line):
+                phases.step(text)
+    except KeyboardInterrupt:
+        return False
+    return True
 
 
 def _worth_showing(line: str) -> str | None:

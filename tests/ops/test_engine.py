@@ -42,7 +42,8 @@ def test_what_failed_is_told_by_its_urn_once_and_in_order() -> None:
         error(stack),
         error(None),
     ]
-    assert failed(map(json.dumps, events)) == ["urn:pulumi:lab::p::a:b:C::refused", machine]
+    cut_off = json.dumps(events[3])[:-9]
+    assert failed([*map(json.dumps, events), cut_off]) == ["urn:pulumi:lab::p::a:b:C::refused", machine]
 
 
 class Interrupted(Phases):
