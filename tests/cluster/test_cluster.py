@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 
+import httpx
 import pytest
 
+from infra import addressing
+from infra.artifacts import Index
 from ops import cluster, sites
 from ops.up import load
 
@@ -50,6 +53,18 @@ def test_inference_replicas_run_on_different_nodes_with_a_disruption_budget(envi
 def test_object_store_replicas_run_one_a_node(environment: str) -> None:
     pods = cluster.items(environment, "pods", "-n", "object-store", "-l", "app.kubernetes.io/name=garage")
     assert len({p["spec"]["nodeName"] for p in pods}) == 3
+
+
+@pytest.mark.parametrize("name", ["inference", "training"])
+def test_our_images_layers_cost_a_host_little_to_unpack(environment: str, name: str) -> None:
+    image = Index.load().artifact(name)
+    mirror = addressing.mirror_url(load(environment).onprem.network)
+    repository = image.image.rpartition(":")[0]
+    told = httpx.get(
+        f"{mirror}/v2/{repository}/manifests/{image.digest}",
+        headers={"Accept": "application/vnd.oci.image.manifest.v1+json"},
+    )
+    assert {layer["mediaType"] for layer in told.json()["layers"]} == {"application/vnd.oci.image.layer.v1.tar+zstd"}
 
 
 @pytest.mark.parametrize("site", SITES)
