@@ -54,9 +54,11 @@ def fitted_before(fitted: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run_as_its_container_does(bucket: Any) -> tuple[int, list[dict]]:
+    # Where a machine's settings choose the kernels of the linear algebra, they do so for both sides of a comparison.
+    kernels = {name: value for name, value in os.environ.items() if name.startswith("OPENBLAS_")}
     done = subprocess.run(
         [sys.executable, "-m", "isthmus_training"],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(SOURCE), **bucket.variables},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(SOURCE), **kernels, **bucket.variables},
         capture_output=True,
         text=True,
         check=False,
