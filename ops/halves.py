@@ -45,7 +45,7 @@ def finish(environment: str, failed: Iterable[str], phases: Phases, extra: Extra
 
 def _onprem(environment: str, phases: Phases, log: Path, extra: Extra) -> str:
     """Exactly what the program of that site alone makes, so that nothing which it leaves out counts as removed."""
-    alone = {**extra, **engine.without_cloud()}
+    alone = engine.without_cloud()
     try:
         told = engine.pulumi(environment, "preview", "--json", "--stack", environment, extra=alone).stdout
     except Failure as fault:
@@ -53,7 +53,7 @@ def _onprem(environment: str, phases: Phases, log: Path, extra: Extra) -> str:
     made = {step["urn"] for step in json.loads(told)["steps"] if not step["op"].startswith("delete")}
     # With the stack goes all that is in it.
     targets = {urn for urn in made if not engine.is_stack(urn)}
-    return _up(environment, phases, log, sorted(targets), alone)
+    return _up(environment, phases, log, sorted(targets), {**extra, **alone})
 
 
 def _cloud(environment: str, phases: Phases, log: Path, extra: Extra) -> str:

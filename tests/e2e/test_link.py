@@ -160,9 +160,10 @@ def test_a_far_end_that_refuses_for_a_while_is_asked_again(settings: Environment
     far_end, node, near_end = vpn(settings), sites.one(settings, "cloud").hosts[0].name, holder(settings)
     kept, away = "/etc/swanctl/conf.d/isthmus.conf", "/etc/swanctl/isthmus.conf.away"
     since = machines.run(near_end, "date", "+%s").strip()
-    # As it is while it starts: there, and without its settings.
-    machines.run(far_end, "sh", "-c", f"mv {kept} {away} && systemctl restart strongswan")
+    machines.run(far_end, "mv", kept, away)
     try:
+        # As it is while it starts: there, and without its settings.
+        machines.run(far_end, "systemctl", "restart", "strongswan")
         wait_for("a refusal", lambda: "NO_PROPOSAL_CHOSEN" in said(near_end, since))
         assert not reaches(node, ingress)
     finally:

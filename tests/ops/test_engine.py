@@ -65,6 +65,7 @@ def test_an_interrupted_engine_is_told_once_and_heard_to_its_end(
         f"#!{sys.executable}\n"
         "import signal, time\n"
         "told = []\n"
+        "signal.alarm(20)\n"  # ends it if nobody reads what it says, and so the test
         "signal.signal(signal.SIGINT, lambda *_: (told.append(1), print('told by us', flush=True)))\n"
         "print('error: a warning', flush=True)\n"
         f"until = time.monotonic() + {0.5 if terminal else 30}\n"
