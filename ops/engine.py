@@ -163,7 +163,9 @@ def _drive(environment: str, args: Iterable[str], phases: Phases, log: Path, ext
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**os.environ, **variables(environment), **extra},
+            # It writes the whole state down before and after each resource. Garbage of that is collected a quarter as
+            # often as usual, for some 100 MiB more of memory
+            env={**os.environ, **variables(environment), "GOGC": "400", **extra},
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -21,6 +21,12 @@ EKS_CAPABILITIES: Final = ("SYS_MODULE", "SYS_RESOURCE")
 LINK_MTU: Final = 1400
 """Largest packet that passes the link, bytes; as role site_link has it."""
 
+BASE_DEVICES: Final = {
+    "cilium_host": "veth peer name cilium_net",
+    "cilium_vxlan": "vxlan external dstport 8472",
+}
+"""What agents make on a host of their own, as `ip link` makes the same; of another port they make it anew."""
+
 OPERATOR_ELECTION: Final = {"lease-duration": "60s", "renew-deadline": "45s", "retry-period": "15s"}
 """The operator is not in the path of any packet: a minute without one harms nothing, asking rarely costs nothing."""
 
@@ -46,6 +52,7 @@ def values(
         **_told(),
         **_left_out(),
         "image": {"override": agent_image, "pullPolicy": "IfNotPresent"},
+        "extraInitContainers": [_base_devices(agent_image)],
         # A changed setting reaches pods only when they start anew.
         "rollOutCiliumPods": True,
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
@@ -106,6 +113,28 @@ def _through_the_link() -> dict[str, Any]:
         # So long an agent that starts waits for the other site before it goes on without. A cut link must not hold up
         # this site's pods; those that run are served meanwhile.
         "extraConfig": {"clustermesh-sync-timeout": "10s"},
+    }
+
+
+def _base_devices(agent_image: str) -> dict[str, Any]:
+    """Makes the agent's own devices before it starts, which it takes over.
+
+    Where they are missing, 1.19 cannot hash its node's settings and does not say so: what it compiles for the first
+    time is thrown away as soon as there is a hash, and each new node compiles and loads its BPF programs twice.
+    """
+    made = "; ".join(f"ip link show {name} || ip link add {name} type {kind}" for name, kind in BASE_DEVICES.items())
+    return {
+        "name": "make-base-devices",
+        "image": agent_image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["sh", "-ec", made],
+        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]},
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
     }
 
 

@@ -131,6 +131,19 @@ def image_of(objects: list[chart.Manifest], kind: str) -> str:
 
 
 @pytest.mark.apiserver
+def test_the_agents_own_devices_are_there_before_it(objects: list[chart.Manifest]) -> None:
+    (agent,) = [one for one in objects if one["kind"] == "DaemonSet"]
+    pod = agent["spec"]["template"]["spec"]
+    made = pod["initContainers"][-1]
+    assert made["name"] == "make-base-devices" and made["image"] == pod["containers"][0]["image"]
+    assert made["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["NET_ADMIN"]}
+    assert pod["hostNetwork"] is True, "they are the host's"
+    (config,) = [one for one in objects if one["metadata"]["name"] == "cilium-config"]
+    assert config["data"]["tunnel-protocol"] == "vxlan", "of another kind it would make its own"
+    assert "tunnel-port" not in config["data"], "8472 is the kernel's and the chart's"
+
+
+@pytest.mark.apiserver
 def test_agents_tell_prometheus_where_it_asks_and_offer_their_flows_to_nobody(objects: list[chart.Manifest]) -> None:
     (agent,) = [one for one in objects if one["kind"] == "DaemonSet"]
     template = agent["spec"]["template"]
