@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.paths import STATE
-from ops.bench import idle, inference, install, join, platform_layer, repeat, volumes
+from ops.bench import both_sites, idle, inference, install, join, platform_layer, repeat, volumes
 from ops.console import Failure, say
 
 Figures = dict[str, float]
@@ -21,17 +21,21 @@ BENCHMARKS: dict[str, Callable[[str], Figures]] = {
     "inference": lambda _environment: inference.measure(),
     "volumes": volumes.measure,
     "platform": platform_layer.measure,
+    "sites": both_sites.measure,
 }
+
+WITHOUT_A_LAB = {"sites"}
+"""Run by name alone: they need this machine without a lab, the others one that is up."""
 
 
 def bench(environment: str, only: list[str]) -> int:
-    """Runs all benchmarks, or those named; figures of those not run are kept from before."""
+    """Runs all benchmarks of a lab, or those named; figures of those not run are kept from before."""
     if unknown := sorted(set(only) - set(BENCHMARKS)):
         raise Failure(f"no benchmark {', '.join(unknown)}", fix=f"there are {', '.join(BENCHMARKS)}")
     path = STATE / "bench.json"
     figures: dict[str, Figures] = json.loads(path.read_text()) if path.exists() else {}
     try:
-        for name in only or BENCHMARKS:
+        for name in only or [name for name in BENCHMARKS if name not in WITHOUT_A_LAB]:
             say(f"==> bench {name}")
             figures[name] = BENCHMARKS[name](environment)
             path.write_text(json.dumps(figures, indent=1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import httpx
 import pytest
@@ -39,6 +40,21 @@ def test_the_cilium_agent_is_unprivileged(environment: str, site: str) -> None:
     agents = cluster.items(environment, "daemonsets", "-n", "kube-system", "-l", "k8s-app=cilium", site=site)
     containers = agents[0]["spec"]["template"]["spec"]["containers"]
     assert not [c["name"] for c in containers if (c.get("securityContext") or {}).get("privileged")]
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_what_an_agent_compiles_first_knows_its_node(environment: str, site: str) -> None:
+    """It is named by a hash of the node's settings. Without its devices there is none, and it is compiled again."""
+    pods = cluster.items(environment, "pods", "-n", "kube-system", "-l", "k8s-app=cilium", site=site)
+    logs = {
+        pod["spec"]["nodeName"]: cluster.kubectl(
+            *(environment, "logs", "-n", "kube-system", "-c", "cilium-agent", pod["metadata"]["name"]), site=site
+        )
+        for pod in pods
+    }
+    first = {node: re.search(r"/templates/(\w+)/bpf_host\.o", log) for node, log in logs.items()}
+    assert all(first.values()), [node for node, found in first.items() if not found]
+    assert len({found[1] for found in first.values() if found}) == len(first) >= 2, first
 
 
 def test_inference_replicas_run_on_different_nodes_with_a_disruption_budget(environment: str) -> None:
