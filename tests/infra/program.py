@@ -60,6 +60,8 @@ def run(path: Path, *, preview: bool = False, index: Callable[[], Index] = recor
     exports: dict[str, object] = {}
     with _checkout(path, index) as patch:
         patch.setattr(pulumi, "export", exports.__setitem__)
+        # it waits for an engine's answers, which mocks give at once
+        patch.setattr(pulumi, "run", lambda _waits: None)
         resources, _ = recording.record_options(
             lambda: runpy.run_path(str(PROGRAM), run_name="__main__"), preview=preview
         )
