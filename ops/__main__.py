@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     predict = command("predict", "send a real digit to the served model")
     predict.add_argument("--site", default="onprem", choices=["onprem", "cloud"])
     predict.add_argument("--index", type=int, help="which held-out digit (default: one at random)")
-    command("bench", "the benchmarks").add_argument("only", nargs="*", help="benchmarks to run (default: all but sites)")
+    command("bench", "the benchmarks").add_argument("only", nargs="*", help="which (default: all but sites)")
     mirror = command("mirror", "the site mirror", environment=False)
     mirror.add_argument("args", nargs=argparse.REMAINDER, help="sync, list or verify; --help says more")
     return top
