@@ -163,8 +163,8 @@ def _drive(environment: str, args: Iterable[str], phases: Phases, log: Path, ext
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            # It writes the whole state down before and after each resource. Garbage of that is collected a quarter as
-            # often as usual, for some 100 MiB more of memory
+            # It writes the whole state down before and after each resource. The garbage of that is collected a quarter
+            # as often as usual; its memory then peaks at 270 MiB for the lab `local`
             env={**os.environ, **variables(environment), "GOGC": "400", **extra},
             text=True,
             stdout=subprocess.PIPE,
