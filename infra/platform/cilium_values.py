@@ -128,10 +128,11 @@ def _base_devices(agent_image: str) -> dict[str, Any]:
         "image": agent_image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["sh", "-ec", made],
-        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
+        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"cpu": "500m", "memory": "64Mi"}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
             "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]},
         },
         "terminationMessagePolicy": "FallbackToLogsOnError",

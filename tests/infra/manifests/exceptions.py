@@ -150,8 +150,8 @@ CILIUM: Final = (
     Exempt(
         rule="not_root",
         pod="kube-system/cilium-agent",
-        parts=_AGENTS,
-        why="they load programs into the kernel and put files where the container runtime's are",
+        parts=(*_AGENTS, "make-base-devices"),
+        why="they load programs into the kernel, make devices, and put files where the container runtime's are",
     ),
     Exempt(
         rule="powerless",
@@ -160,6 +160,7 @@ CILIUM: Final = (
             "mount-bpf-fs: privileged",
             *(f"{one}: {what}" for one in _AGENTS for what in ("allowPrivilegeEscalation", "seccompProfile")),
             *(f"{one}: capabilities" for one in _AGENTS if one != "install-cni-binaries"),
+            "make-base-devices: capabilities",
         ),
         why="the agent has the capabilities that cilium_values.py lists, and is not privileged; only a privileged "
         "container can mount the kernel's bpf file system where the host sees it",
