@@ -2,6 +2,8 @@
 
 import asyncio
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # The language host puts this folder first, where infra/platform would hide Python's own `platform`.
@@ -27,9 +29,24 @@ def main() -> None:
         index = index.for_preview()
     pulumi.export("environment_digest", environment.digest(file))
     secrets = alert_secrets.of(env, preview=pulumi.runtime.is_dry_run())
-    site = sites.onprem(env, index, secrets)
-    if env.cloud and not settings.onprem_alone():
-        sites.cloud(env, index, site, secrets)
+    with nearest_frames():
+        site = sites.onprem(env, index, secrets)
+        if env.cloud and not settings.onprem_alone():
+            sites.cloud(env, index, site, secrets)
+
+
+@contextmanager
+def nearest_frames() -> Iterator[None]:
+    """Has the SDK tell the engine of each resource's stack trace the nearest frames, half of which are its own.
+
+    All of it would be a quarter of the state, which the engine writes twice a resource: frames of the runtime, the same
+    ones each time. An error of the program is printed afterwards, whole.
+    """
+    sys.tracebacklimit = 12
+    try:
+        yield
+    finally:
+        del sys.tracebacklimit
 
 
 async def registered(resources: list[pulumi.Resource]) -> pulumi.Inputs:

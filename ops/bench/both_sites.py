@@ -5,6 +5,7 @@ Labs of its own, made and taken down in turns, with a filled mirror; so it runs 
 
 from __future__ import annotations
 
+import os
 import time
 from statistics import median
 
@@ -16,8 +17,8 @@ ROUNDS = 3
 ALONE, BOTH = "local", "hybrid"
 
 SETTLE_S = 75.0
-"""From a lab's end to the next one's start. For a minute ext4 gives out no inode that was in use, and looks at each of
-them again for every new file, of which images have thousands."""
+"""From a lab's end, written to disk, to the next one's start. For a minute ext4 gives out no inode that was in use (for
+six where that is not on disk yet), and looks at each of them again for every new file, of which images have thousands."""
 
 
 def measure(_environment: str) -> dict[str, float]:
@@ -43,6 +44,7 @@ def measure(_environment: str) -> dict[str, float]:
 
 def fresh(environment: str) -> float:
     """Seconds of a `make up` from nothing. Its lab is gone afterwards, also when it failed."""
+    os.sync()
     time.sleep(SETTLE_S)
     try:
         return seconds("make", "up", f"ENV={environment}")
