@@ -52,7 +52,7 @@ def of(environment: str) -> Backend:
     folder = state(environment) / "pulumi"
     folder.mkdir(parents=True, exist_ok=True)
     return Backend(
-        # Without a checksum beside each file, which nobody reads and the engine would make of the whole state each time.
+        # Without a checksum beside each file, which nobody reads: the engine would make it of all the state, each time.
         url=f"file://{folder}?metadata=skip",
         secrets_provider="passphrase",
         variables={"PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase_file(environment))},

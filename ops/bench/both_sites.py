@@ -17,8 +17,8 @@ ROUNDS = 3
 ALONE, BOTH = "local", "hybrid"
 
 SETTLE_S = 75.0
-"""From a lab's end, written to disk, to the next one's start. For a minute ext4 gives out no inode that was in use (for
-six where that is not on disk yet), and looks at each of them again for every new file, of which images have thousands."""
+"""From a lab's end, written to disk, to the next one's start. For a minute ext4 gives out no inode that was in use (six
+where that is not on disk yet), and looks at each of them again for every new file, of which images have thousands."""
 
 
 def measure(_environment: str) -> dict[str, float]:
