@@ -57,6 +57,32 @@ def test_what_an_agent_compiles_first_knows_its_node(environment: str, site: str
     assert len({found[1] for found in first.values() if found}) == len(first) >= 2, first
 
 
+@pytest.mark.parametrize("site", SITES)
+def test_agents_give_many_pods_their_network_at_once(environment: str, site: str) -> None:
+    """By default the rate sinks with what the first pods of a host took, to one in ten seconds, and stays there."""
+    pods = cluster.items(environment, "pods", "-n", "kube-system", "-l", "k8s-app=cilium", site=site)
+    asked = ("cilium-dbg", "metrics", "list", "-p", "cilium_api_limiter_rate_limit")
+    for name in (pod["metadata"]["name"] for pod in pods):
+        told = cluster.kubectl(
+            *(environment, "exec", "-n", "kube-system", "-c", "cilium-agent", name, "--", *asked), site=site
+        )
+        rates = re.findall(r"api_call=endpoint-create value=limit\s+([\d.]+)", told)
+        assert [float(rate) for rate in rates] == [10.0], f"{name}: {told}"
+
+
+@pytest.mark.parametrize(
+    ("namespace", "workload"), [("workloads", "deployment/inference"), ("storage", "daemonset/lab-csi-node")]
+)
+def test_a_pod_of_ours_compiles_nothing_when_it_starts(environment: str, namespace: str, workload: str) -> None:
+    """Its root is read-only: what has no bytecode in the image is compiled at each start, Python's library too."""
+    imports = "import asyncio, http.client, json, logging.config, os, ssl, sys, urllib.request\n"
+    caches = "[m.__cached__ for m in list(sys.modules.values()) if getattr(m, '__cached__', None)]"
+    asked = f"{imports}found = {caches}\nprint(len(found), [one for one in found if not os.path.exists(one)])"
+    said = cluster.kubectl(environment, "exec", "-n", namespace, workload, "--", "python3.11", "-c", asked)
+    modules, missing = said.split(maxsplit=1)
+    assert int(modules) > 50 and missing.strip() == "[]", said
+
+
 def test_inference_replicas_run_on_different_nodes_with_a_disruption_budget(environment: str) -> None:
     pods = cluster.items(environment, "pods", "-n", "workloads", "-l", "app.kubernetes.io/name=inference")
     nodes = [p["spec"]["nodeName"] for p in pods]
