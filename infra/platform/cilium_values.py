@@ -28,8 +28,8 @@ BASE_DEVICES: Final = {
 """What agents make on a host of their own, as `ip link` makes the same; of another port they make it anew."""
 
 POD_STARTS: Final = "endpoint-create=auto-adjust:false,rate-limit:10/s,rate-burst:10"
-"""How often pods of a host may be given their network, four at a time. By default that is half as often as the first
-ones took: on a new host, whose first ones wait for a compiler, one every ten seconds, long after it has ended."""
+"""How often pods of a host may be given their network, four at a time. By default one in the time that they take on
+average: on a new host, whose first ones wait for a compiler, one in some ten seconds, long after it has ended."""
 
 OPERATOR_ELECTION: Final = {"lease-duration": "60s", "renew-deadline": "45s", "retry-period": "15s"}
 """The operator is not in the path of any packet: a minute without one harms nothing, asking rarely costs nothing."""
