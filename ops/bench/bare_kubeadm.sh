@@ -16,9 +16,11 @@ case $step in
     done
     wait
     chmod 755 /usr/local/bin/*
-    mkdir -p /etc/containerd/certs.d/registry.k8s.io
-    printf '[host."%s/v2/registry.k8s.io"]\ncapabilities = ["pull", "resolve"]\noverride_path = true\n' "$mirror" \
-      > /etc/containerd/certs.d/registry.k8s.io/hosts.toml
+    for registry in registry.k8s.io quay.io; do
+      mkdir -p "/etc/containerd/certs.d/$registry"
+      printf '[host."%s/v2/%s"]\ncapabilities = ["pull", "resolve"]\noverride_path = true\n' "$mirror" "$registry" \
+        > "/etc/containerd/certs.d/$registry/hosts.toml"
+    done
     cat > /etc/containerd/config.toml <<CONFIG
 version = 3
 [plugins.'io.containerd.cri.v1.images'.pinned_images]

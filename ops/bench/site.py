@@ -5,6 +5,7 @@ They were just made, in a store and on a network of their own, so that a running
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -14,18 +15,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import Any
 
 from infra import addressing, inventory, naming
 from infra.artifacts import Index, file_url
 from infra.environment import Environment, Host
 from infra.onprem.cluster import FOLDER, PLAYBOOK, TIMEOUT_S
 from infra.paths import CACHE
+from infra.platform import cilium, cluster
 from infra.providers.isthmus import lab
 from infra.providers.isthmus.events import Recorder
 from infra.providers.isthmus.handler import Context
 from infra.providers.isthmus.log import EngineLog
 from infra.providers.isthmus.machine import Machine
 from infra.providers.isthmus.network import Network
+from infra.providers.isthmus.playbook_diff import changed_hosts
 from infra.providers.isthmus.podman import Podman
 from infra.providers.isthmus.runner import Job, run
 from ops.console import Failure, say
@@ -46,6 +50,8 @@ class Site:
     podman: Podman
     key: Path
     host_keys: dict[str, str] = field(default_factory=dict)
+    settled: dict[str, Any] = field(default_factory=dict)
+    """What the last run of the playbook was told; a run is about the hosts that have changed since."""
 
     def boot(self, host: Host) -> None:
         """Makes the machine of a host; afterwards it answers ssh, and has nothing on it."""
@@ -71,18 +77,38 @@ class Site:
     def playbook(self, environment: Environment) -> None:
         """What `make up` runs on the hosts of the environment, all of which were booted."""
         onprem = environment.onprem
+        inputs: dict[str, Any] = {
+            "playbook": PLAYBOOK,
+            "inventory": inventory.inventory(onprem, self.host_keys),
+            "variables": inventory.variables("onprem", onprem, environment.kubernetes.version, self.index),
+        }
         job = Job(
             folder=FOLDER,
-            playbook=PLAYBOOK,
-            inventory=inventory.inventory(onprem, self.host_keys),
-            variables=inventory.variables("onprem", onprem, environment.kubernetes.version, self.index),
             private_key=self.key,
             work_dir=STORE / "ansible",
             timeout_s=TIMEOUT_S,
+            changed_hosts=changed_hosts(self.settled, inputs),
+            **inputs,
         )
         recorder = Recorder(log=EngineLog(), redact=str, quiet=True)
         if not run(job, recorder).succeeded:
             raise Failure(f"the playbook failed: {recorder.failures or recorder.complaint}", fix="`make up` says more")
+        self.settled.update(inputs, completed=True)
+
+    def network(self) -> None:
+        """Gives the cluster its network, as the platform would, and waits until every node is Ready."""
+        version = self.environment.kubernetes.version
+        objects = cilium.objects(cluster.of_hosts(self.environment.onprem), self.index, version)
+        self.kubectl(
+            "apply", "--filename", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+        )
+        self.kubectl("wait", "node", "--all", "--for", "condition=Ready", f"--timeout={STEP_TIMEOUT_S:.0f}s")
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """Asks the cluster, on its first control plane; returns the answer."""
+        first = self.environment.onprem.having("control_plane")[0].name
+        command = ("/usr/local/bin/kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf", *arguments)
+        return self.podman.execute(first, *command, stdin=stdin, timeout_s=STEP_TIMEOUT_S)
 
 
 def moved(environment: Environment) -> Environment:

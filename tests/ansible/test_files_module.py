@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from tests.ansible.conftest import COLLECTION
 MODULE = COLLECTION / "modules" / "files.py"
 
 
-def _run(*files: dict[str, Any], check: bool = False) -> dict[str, Any]:
+def _run(*files: dict[str, Any], folders: Sequence[Path] = (), check: bool = False) -> dict[str, Any]:
     arguments = {
         "files": list(files),
+        "folders": [str(folder) for folder in folders],
         "_ansible_check_mode": check,
         "_ansible_diff": True,
         "_ansible_remote_tmp": "/tmp",
@@ -85,3 +87,16 @@ def test_a_download_is_held_to_its_sum(tmp_path: Path) -> None:
     assert _run(file)["changed"] is True
     assert path.read_bytes() == b"binary"
     assert _run(file)["changed"] is False
+
+
+def test_a_folder_is_made_and_one_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    new, kept = tmp_path / "deep" / "new", tmp_path / "kept"
+    kept.mkdir(mode=0o700)
+    file = {"dest": str(tmp_path / "file"), "content": "text"}
+
+    assert _run(file, folders=[new, kept], check=True)["changed_files"] == [str(new), file["dest"]]
+    assert not new.exists()
+    assert _run(file, folders=[new, kept])["changed_files"] == [str(new), file["dest"]]
+    assert new.is_dir()
+    assert kept.stat().st_mode & 0o777 == 0o700
+    assert _run(file, folders=[new, kept])["changed"] is False

@@ -43,6 +43,7 @@ PLAY: dict[str, Any] = {
     "pause_image": "registry.k8s.io/pause:3",
     "metrics_folder": "/var/lib/isthmus/metrics",
     "isthmus_outputs": "/tmp/x",
+    "isthmus_changed_hosts": list(HOSTS),
     "reset_allowed": False,
 }
 GROUPS = {"control_plane": list(HOSTS), "worker": list(HOSTS), "load_balancer": list(HOSTS)}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +13,9 @@ import pytest
 
 from infra import environment_checks, inventory
 from infra.environment import Environment
+from infra.platform import cilium
 from infra.providers.isthmus.podman import Podman
+from infra.providers.isthmus.runner import Job, Outcome
 from ops.bench import join, site
 from ops.console import Failure
 from ops.up import load
@@ -56,16 +60,48 @@ def test_a_host_more_is_a_worker_at_an_address_of_its_own() -> None:
     assert {group for group, members in groups.items() if ours.name in members["hosts"]} == {"worker"}
 
 
-def test_on_the_bare_road_the_host_is_prepared_then_joined_and_its_node_awaited(there: site.Site) -> None:
+def test_on_the_bare_road_the_host_is_prepared_then_joined(there: site.Site) -> None:
     bare = join.with_worker(there.environment, join.BARE).onprem.hosts[-1]
     join.bare_join(there, bare)
 
     first = there.environment.onprem.hosts[0].name
-    prepared, ticket, joined, awaited = cast("Machines", there.podman).told
+    prepared, ticket, joined = cast("Machines", there.podman).told
     assert prepared[:2] == (bare.name, "prepare")
     assert ticket == (first, "ticket")
     assert joined == (bare.name, "join", "10.93.0.100:8443", "abcdef.0123456789abcdef", "sha256:12ab")
-    assert awaited[0] == first and f"get node {bare.name} " in awaited[-1]
+
+
+def test_a_road_is_at_its_end_when_its_node_is_ready_and_it_has_nothing_more_to_do(there: site.Site) -> None:
+    host = there.environment.onprem.hosts[-1]
+    _, ready = join.joined(there, host, partial(time.sleep, 0.2))
+
+    assert ready >= 0.2, "the stub's node is Ready at once, and the road goes on"
+    asked = cast("Machines", there.podman).told
+    conditions = [word for command in asked for word in command if word.startswith("--for=")]
+    assert conditions == ["--for=create", "--for=condition=Ready"]
+    assert all(f"node/{host.name}" in command for command in asked)
+
+
+def test_our_road_is_a_run_about_the_host_that_is_new(there: site.Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs: list[Job] = []
+
+    def ran(job: Job, _recorder: object) -> Outcome:
+        jobs.append(job)
+        return Outcome(succeeded=True, results={})
+
+    monkeypatch.setattr(site, "run", ran)
+    there.playbook(there.environment)
+    there.host_keys[join.OURS] = "ssh-ed25519 key"
+    there.playbook(join.with_worker(there.environment, join.OURS))
+    assert [job.changed_hosts for job in jobs] == [[host.name for host in there.environment.onprem.hosts], [join.OURS]]
+
+
+def test_the_network_is_the_platforms_and_awaited(there: site.Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cilium, "objects", lambda *_arguments: [{"kind": "DaemonSet"}])
+    there.network()
+    applied, awaited = cast("Machines", there.podman).told
+    assert applied[-3:] == ("apply", "--filename", "-")
+    assert {"wait", "--all", "condition=Ready"} <= set(awaited)
 
 
 def test_before_a_road_is_measured_every_host_has_fetched_its_images(there: site.Site) -> None:

@@ -257,6 +257,18 @@ def test_an_update_without_the_output_keeps_the_old_value(inputs: dict[str, Any]
         Playbook().create(context(), later)
 
 
+def test_a_play_is_told_which_hosts_the_run_is_about(inputs: dict[str, Any]) -> None:
+    play = "- hosts: '{{ isthmus_changed_hosts }}'\n  gather_facts: false\n  tasks: [{ansible.builtin.ping: }]\n"
+    (Path(inputs["folder"]) / "site.yml").write_text(play)
+    inputs["outputs"] = []
+    rid, state = Playbook().create(context(), inputs)
+    assert state["summary"].startswith("here ok=1 ")
+    wider = {**inputs, "inventory": {**inputs["inventory"], "worker": {"hosts": {"there": HERE}}}}
+    assert Playbook().update(context(), rid, state, wider)["summary"].startswith("there ok=1 ")
+    undone = {**state, "completed": False}
+    assert "here ok=1 " in Playbook().update(context(), rid, undone, wider)["summary"], "what was not finished is whole"
+
+
 def test_an_input_that_hosts_never_see_is_recorded_without_a_run(inputs: dict[str, Any]) -> None:
     state = converged(inputs)
     log = Spoken()

@@ -15,7 +15,7 @@ import pytest
 from infra.providers.isthmus import file_diff, playbook_inputs, processes, ssh
 from infra.providers.isthmus.events import Recorder
 from infra.providers.isthmus.handler import UNKNOWN
-from infra.providers.isthmus.playbook_diff import input_diff, join
+from infra.providers.isthmus.playbook_diff import changed_hosts, input_diff, join
 from infra.providers.isthmus.redaction import Redactor, is_secret_name, secret_values
 from infra.providers.isthmus.roles_digest import roles_digest
 from infra.providers.isthmus.runner import ordered
@@ -183,6 +183,66 @@ def test_variables_are_told_by_name_and_secret_ones_without_value() -> None:
     }
 
 
+SETTLED = {
+    "playbook": "site.yml",
+    "inventory": {
+        "all": {"hosts": {"a": {"address": "1"}, "b": {"address": "2"}}, "vars": {"x": 1}},
+        "worker": {"hosts": {"a": {}, "b": {}}},
+    },
+    "variables": {"version": "v1"},
+    "roles_digest": "sha256:1",
+    "outputs": [],
+    "completed": True,
+    "drift": [],
+}
+
+
+def _inventory(worker: tuple[str, ...] = ("a", "b"), x: int = 1, **hosts: dict[str, str]) -> dict[str, Any]:
+    known = {**SETTLED["inventory"]["all"]["hosts"], **hosts}  # type: ignore[index]
+    return {
+        "all": {"hosts": {name: values for name, values in known.items() if values}, "vars": {"x": x}},
+        "worker": {"hosts": {name: {} for name in worker}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("inventory", "changed"),
+    [
+        (_inventory(("a", "b", "c"), c={"address": "3"}), ["c"]),
+        (_inventory(b={"address": "4"}), ["b"]),
+        (_inventory(("a",)), ["b"]),
+        (_inventory(b={"address": "4"}, x=2), ["a", "b"]),
+        (_inventory(("a", "c"), b={}, c={"address": "3"}), ["a", "c"]),
+        (_inventory(), ["a", "b"]),
+    ],
+    ids=["a host more", "another address", "out of a group", "a group's variable", "a host less", "nothing"],
+)
+def test_a_run_is_about_the_hosts_that_changed_where_they_are_its_only_reason(
+    inventory: dict[str, Any], changed: list[str]
+) -> None:
+    assert changed_hosts(SETTLED, {**SETTLED, "inventory": inventory}) == changed
+
+
+@pytest.mark.parametrize(
+    ("olds", "news"),
+    [
+        ({"completed": False}, {}),
+        ({"drift": ["a: Write the greeting"]}, {}),
+        ({}, {"variables": {"version": "v2"}}),
+        ({}, {"roles_digest": "sha256:2"}),
+        ({}, {"check_on_diff": True}),
+    ],
+    ids=["not finished", "drift", "a variable", "a role", "hosts are asked"],
+)
+def test_a_run_with_another_reason_is_about_all_hosts(olds: dict[str, Any], news: dict[str, Any]) -> None:
+    wider = {**SETTLED, "inventory": _inventory(("a", "b", "c"), c={"address": "3"})}
+    assert changed_hosts({**SETTLED, **olds}, {**wider, **news}) == ["a", "b", "c"]
+
+
+def test_the_first_run_is_about_all_hosts() -> None:
+    assert changed_hosts({}, SETTLED) == ["a", "b"]
+
+
 def test_paths_quote_what_is_no_plain_word() -> None:
     assert join(join("hosts", "onprem-1"), 'kubeadm : Write "x"') == 'hosts.onprem-1["kubeadm : Write \\"x\\""]'
 
@@ -272,6 +332,7 @@ def inputs(place: Path, **other: Any) -> dict[str, Any]:
         ("inventory", {"all": {"hosts": {"a": {"host_key": "AAAA"}}}}, "must look like `ssh-ed25519 AAAA...`"),
         ("inventory", {"all": ["a"]}, "must hold hosts, vars or children"),
         ("variables", {"isthmus_outputs": "/tmp"}, "is set by the provider"),
+        ("variables", {"isthmus_changed_hosts": ["one"]}, "is set by the provider"),
         ("outputs", ["../kubeconfig"], "is no name for an output"),
         ("timeout_s", 0, "above 0"),
         ("timeout_s", True, "must be of type int"),

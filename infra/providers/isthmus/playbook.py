@@ -10,7 +10,7 @@ from infra.providers.isthmus.events import Recorder
 from infra.providers.isthmus.handler import Change, Context, PartialFailure, ResourceError, has_unknown
 from infra.providers.isthmus.hints import headline
 from infra.providers.isthmus.journal import Journal
-from infra.providers.isthmus.playbook_diff import RECORD, RUN, input_diff, join
+from infra.providers.isthmus.playbook_diff import RECORD, RUN, changed_hosts, input_diff, join
 from infra.providers.isthmus.redaction import Redactor, secret_values
 from infra.providers.isthmus.runner import Job, Outcome, run
 
@@ -97,7 +97,7 @@ class Playbook:
         if not olds or olds.get("inventory") != news["inventory"]:
             playbook_inputs.forget_facts(news)
         try:
-            recorder, outcome = self._run(ctx, news)
+            recorder, outcome = self._run(ctx, news, changed_hosts=changed_hosts(olds, news))
         except Exception as error:
             raise PartialFailure(f"playbook {news['playbook']} did not start: {error}", state=state) from error
         state["summary"] = recorder.summary
@@ -122,7 +122,15 @@ class Playbook:
             for path, details in merged.items()
         ]
 
-    def _run(self, ctx: Context, state: State, *, check: bool = False, quiet: bool = False) -> tuple[Recorder, Outcome]:
+    def _run(
+        self,
+        ctx: Context,
+        state: State,
+        *,
+        changed_hosts: list[str] | None = None,
+        check: bool = False,
+        quiet: bool = False,
+    ) -> tuple[Recorder, Outcome]:
         hidden = secret_values(state["variables"]) | set((state.get("results") or {}).values())
         redact = Redactor.of(hidden)
         job = Job(
@@ -133,6 +141,7 @@ class Playbook:
             private_key=Path(state["private_key_path"]),
             work_dir=Path(state["work_dir"]),
             timeout_s=int(state["timeout_s"]),
+            changed_hosts=changed_hosts,
             check=check,
             cancelled=ctx.cancelled,
         )

@@ -29,6 +29,24 @@ def input_diff(olds: dict[str, Any], news: dict[str, Any], keys: tuple[str, ...]
     return changes
 
 
+def changed_hosts(olds: dict[str, Any], news: dict[str, Any]) -> list[str]:
+    """The hosts that are new or have other variables of their own, sorted, where nothing else asks for a run.
+
+    All hosts where anything else does, and where one left: what others were told in its place is theirs to take back.
+    """
+    before, after = _hosts(olds.get("inventory") or {}), _hosts(news["inventory"])
+    changed = sorted(host for host, values in after.items() if values != before.get(host))
+    alone = (
+        olds.get("completed")
+        and not olds.get("drift")
+        and not news.get("check_on_diff")
+        and before.keys() <= after.keys()
+        and ssh.group_variables(olds["inventory"]) == ssh.group_variables(news["inventory"])
+        and not input_diff(olds, news, tuple(key for key in RUN if key != "inventory"))
+    )
+    return changed if alone and changed else sorted(after)
+
+
 def _inventory(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
     before, after = _hosts(old), _hosts(new)
     changes: list[Change] = []

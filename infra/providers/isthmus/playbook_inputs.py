@@ -25,6 +25,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "reset_playbook": (str,),
 }
 
+_TOLD = {"isthmus_outputs": "the folder for the outputs", "isthmus_changed_hosts": "the hosts that a run is about"}
+"""Variables that a play is told beside its inputs."""
+
 
 def check(news: dict[str, Any]) -> dict[str, str]:
     """Property -> reason for each input that is refused."""
@@ -47,8 +50,9 @@ def check(news: dict[str, Any]) -> dict[str, str]:
     for output in known.get("outputs", []):
         if not isinstance(output, str) or not re.fullmatch(r"[a-z][a-z0-9_.-]*", output):
             reasons["outputs"] = f"{output!r} is no name for an output: it must be a plain file name in lower case"
-    if "isthmus_outputs" in known.get("variables", {}):
-        reasons["variables"] = "isthmus_outputs is set by the provider: it names the folder for the outputs"
+    for name, meaning in _TOLD.items():
+        if name in known.get("variables", {}):
+            reasons["variables"] = f"{name} is set by the provider: it names {meaning}"
     if "inventory" in known and (reason := _inventory(known["inventory"])):
         reasons["inventory"] = reason
     return reasons

@@ -1,8 +1,8 @@
 """Runs one playbook with ansible-runner, in a private folder that is gone afterwards.
 
 Inventory, variables and host keys go into files of mode 0600 below `work_dir`, never on a command line; what the play
-hands back is read from the folder in its variable `isthmus_outputs`. A folder that a killed run left behind is cleaned
-up, and its ansible ended, by the next run.
+hands back is read from the folder in its variable `isthmus_outputs`; `isthmus_changed_hosts` tells it which hosts the
+run is about. A folder that a killed run left behind is cleaned up, and its ansible ended, by the next run.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ class Job:
     private_key: Path
     work_dir: Path
     timeout_s: int
+    changed_hosts: list[str] | None = None
+    """The hosts that alone are the reason for the run, which a play may limit itself to; None: all."""
     check: bool = False
     """Check mode: what would change, with diffs; nothing is done."""
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -66,7 +68,9 @@ def run(job: Job, recorder: Recorder) -> Outcome:
         outputs.mkdir(mode=0o700)
         (folder / "env").mkdir(mode=0o700)
         _write(folder / "inventory.json", ordered(job.inventory))
-        _write(folder / "env" / "extravars", ordered({**job.variables, "isthmus_outputs": str(outputs)}))
+        changed = sorted(ssh.hosts(job.inventory)) if job.changed_hosts is None else job.changed_hosts
+        told = {"isthmus_outputs": str(outputs), "isthmus_changed_hosts": changed}
+        _write(folder / "env" / "extravars", ordered({**job.variables, **told}))
         _write(folder / "env" / "settings", json.dumps({"pexpect_timeout": 1}))
         _write(folder / "known_hosts", ssh.known_hosts(job.inventory))
         call = ansible_process.Call(

@@ -39,6 +39,7 @@ VARIABLES: dict[str, type | tuple[type, ...]] = {
     "pause_image": str,
     "metrics_folder": str,
     "isthmus_outputs": str,
+    "isthmus_changed_hosts": list,
     "reset_allowed": bool,
 }
 """The play variables, and their types."""

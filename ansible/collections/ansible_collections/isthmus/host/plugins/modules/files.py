@@ -23,6 +23,11 @@ description:
   - Every file is made beside its place and validated before it is put there, all before the first one is.
   - Supports check mode, also where the folders are still missing, and diff.
 options:
+  folders:
+    description: Folders that are to exist. Of one that does, owner and mode are somebody else's and stay.
+    type: list
+    elements: path
+    default: []
   files:
     description: The files.
     type: list
@@ -49,7 +54,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changed_files:
-  description: Paths of the files that changed, or would in check mode.
+  description: Paths of the files and folders that changed, or would in check mode.
   type: list
   elements: str
   returned: always
@@ -175,6 +180,7 @@ def main() -> None:
     }
     module = AnsibleModule(
         argument_spec={
+            "folders": {"type": "list", "elements": "path", "default": []},
             "files": {
                 "type": "list",
                 "elements": "dict",
@@ -183,18 +189,23 @@ def main() -> None:
                 "mutually_exclusive": [("content", "url")],
                 "required_one_of": [("content", "url")],
                 "required_together": [("url", "sha256")],
-            }
+            },
         },
         supports_check_mode=True,
     )
     with concurrent.futures.ThreadPoolExecutor() as pool:
         files = [file for file in pool.map(File, module.params["files"]) if file.changed]
-    result: dict[str, Any] = {"changed": bool(files), "changed_files": [str(file.path) for file in files]}
+    folders = [folder for folder in module.params["folders"] if not pathlib.Path(folder).is_dir()]
+    changed = [*folders, *(str(file.path) for file in files)]
+    result: dict[str, Any] = {"changed": bool(changed), "changed_files": changed}
     if module._diff:
-        result["diff"] = [file.diff() for file in files]
+        new = [{"before": "", "after": "a folder\n", "before_header": one, "after_header": one} for one in folders]
+        result["diff"] = new + [file.diff() for file in files]
     if not module.check_mode:
         try:
             make(files)
+            for folder in folders:
+                pathlib.Path(folder).mkdir(mode=0o755, parents=True)
         except (Refused, OSError) as error:
             module.fail_json(msg=str(error), **result)
     module.exit_json(**result)
