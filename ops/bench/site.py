@@ -99,9 +99,9 @@ class Site:
         """Gives the cluster its network, as the platform would, and waits until every node is Ready."""
         version = self.environment.kubernetes.version
         objects = cilium.objects(cluster.of_hosts(self.environment.onprem), self.index, version)
-        self.kubectl(
-            "apply", "--filename", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-        )
+        objects.sort(key=lambda one: one["kind"] != "Namespace")  # first, because others are in them
+        listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+        self.kubectl("apply", "--filename", "-", stdin=listed)
         self.kubectl("wait", "node", "--all", "--for", "condition=Ready", f"--timeout={STEP_TIMEOUT_S:.0f}s")
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
