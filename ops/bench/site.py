@@ -105,10 +105,14 @@ class Site:
         self.kubectl("wait", "node", "--all", "--for", "condition=Ready", f"--timeout={STEP_TIMEOUT_S:.0f}s")
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
-        """Asks the cluster, on its first control plane; returns the answer."""
-        first = self.environment.onprem.having("control_plane")[0].name
-        command = ("/usr/local/bin/kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf", *arguments)
-        return self.podman.execute(first, *command, stdin=stdin, timeout_s=STEP_TIMEOUT_S)
+        """Asks the cluster, on its first control plane; returns the answer.
+
+        Not through the load balancers, whose reload in a playbook's run would end a long answer.
+        """
+        first = self.environment.onprem.having("control_plane")[0]
+        who = ("--kubeconfig", "/etc/kubernetes/admin.conf", "--server", f"https://{first.address}:6443")
+        command = ("/usr/local/bin/kubectl", *who, *arguments)
+        return self.podman.execute(first.name, *command, stdin=stdin, timeout_s=STEP_TIMEOUT_S)
 
 
 def moved(environment: Environment) -> Environment:
