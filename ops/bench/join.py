@@ -4,7 +4,7 @@ The cluster is the environment's own, elsewhere: made by our playbook, with the 
 it, each just booted. On our road one is in the inventory, and the whole playbook runs, as in `make up`. The other gets
 what kubeadm strictly needs, a token and `kubeadm join`. A road is at its end when it has nothing more to do and its
 node is Ready; told too is when the kubelet had registered the node, which is all that kubeadm itself sees to. Before
-each, what a playbook leaves in the background (images of pods are fetched) has ended.
+each, what a playbook leaves in the background (images of pods are fetched) has ended, and new nodes have come to rest.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from ops.up import load
 
 OURS, BARE = "joins-by-playbook", "joins-by-kubeadm"
 WAIT_S = 300
+REST_S = 20
+"""Nodes that have just become Ready compile programs of Cilium's for a while."""
 FETCHING = 'pgrep -f "[a]sync_wrapper"'
 """Whether the playbook's last task, which goes on without it, still runs."""
 
@@ -34,11 +36,11 @@ def measure(environment: str) -> dict[str, float]:
     with site.made(settings) as there:
         site.seconds("the cluster", partial(there.playbook, settings))
         site.seconds("its network", there.network)
-        settle(there)
         there.boot(ours)
-        by_playbook = joined(there, ours, partial(there.playbook, wider))
         settle(there)
+        by_playbook = joined(there, ours, partial(there.playbook, wider))
         there.boot(bare)
+        settle(there)
         by_kubeadm = joined(there, bare, partial(bare_join, there, bare))
     return {
         "bare kubeadm join, registered, s": by_kubeadm[0],
@@ -88,6 +90,7 @@ def settle(there: Site) -> None:
     script = f"while {FETCHING}; do sleep 1; done"
     for host in there.host_keys:
         there.podman.execute(host, "timeout", str(WAIT_S), "sh", "-c", script, timeout_s=2 * WAIT_S)
+    time.sleep(REST_S)
 
 
 def _first(there: Site) -> str:

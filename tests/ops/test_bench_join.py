@@ -104,11 +104,16 @@ def test_the_network_is_the_platforms_and_awaited(there: site.Site, monkeypatch:
     assert {"wait", "--all", "condition=Ready"} <= set(awaited)
 
 
-def test_before_a_road_is_measured_every_host_has_fetched_its_images(there: site.Site) -> None:
+def test_before_a_road_is_measured_every_host_has_fetched_its_images_and_rests(
+    there: site.Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rested: list[float] = []
+    monkeypatch.setattr(join.time, "sleep", rested.append)
     join.settle(there)
     told = cast("Machines", there.podman).told
     assert [host for host, *_ in told] == list(there.host_keys)
     assert all(join.FETCHING in command for *_, command in told)
+    assert rested == [join.REST_S]
 
 
 def test_what_waits_for_the_fetching_does_not_wait_for_itself() -> None:
