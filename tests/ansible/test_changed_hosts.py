@@ -16,8 +16,16 @@ from tests.ansible.conftest import ANSIBLE
 
 GROUPS = {"control_plane": ["cp-1", "cp-2"], "worker": ["cp-1", "w-1", "w-2"], "load_balancer": ["lb-1"]}
 EVERYBODY = ["cp-1", "cp-2", "lb-1", "w-1", "w-2"]
-ALWAYS = {"Nodes that left": ["cp-1"], "What the hosts know of each other": EVERYBODY, "Nodes": ["cp-1"]}
+ALWAYS = {
+    "Nodes that left": ["cp-1"],
+    "Names and firewalls": EVERYBODY,
+    "Load balancers": ["lb-1"],
+    "Nodes": ["cp-1"],
+}
 """Plays whose roles depend on who is in the inventory."""
+
+ITSELF = ("Operating systems", "Container runtimes and kubelets")
+"""Plays about a host alone."""
 
 
 def _members(changed: list[str], tmp_path: Path) -> dict[str, list[str]]:
@@ -50,9 +58,9 @@ def _told() -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changed", "also"),
     [
-        (["w-2"], ("Hosts", "Images of kubeadm", "Workers", "Images of pods")),
-        (["w-1"], ("Hosts", "Images of kubeadm", "GPUs", "Workers", "Images of pods")),
-        (["lb-1"], ("Hosts", "Images of kubeadm")),
+        (["w-2"], (*ITSELF, "Images of kubeadm", "Workers", "Images of pods")),
+        (["w-1"], (*ITSELF, "Images of kubeadm", "GPUs", "Workers", "Images of pods")),
+        (["lb-1"], (*ITSELF, "Images of kubeadm")),
     ],
     ids=["a worker", "a worker with a GPU", "a load balancer"],
 )
@@ -65,12 +73,12 @@ def test_of_the_other_hosts_only_those_plays_are_that_depend_on_who_is_there(
 def test_one_control_plane_concerns_all_of_them(tmp_path: Path) -> None:
     found = _members(["cp-2"], tmp_path)
     both = ["cp-1", "cp-2"]
-    assert found == ALWAYS | dict.fromkeys(("Hosts", "Images of kubeadm", "Control planes", "Images of pods"), both)
+    assert found == ALWAYS | dict.fromkeys((*ITSELF, "Images of kubeadm", "Control planes", "Images of pods"), both)
 
 
 def test_without_a_reason_to_leave_one_out_every_host_is_in_every_play_of_its_groups(tmp_path: Path) -> None:
     found = _members(EVERYBODY, tmp_path)
-    assert found["Hosts"] == EVERYBODY
+    assert found["Operating systems"] == EVERYBODY
     assert found["Control planes"] == ["cp-1", "cp-2"]
     assert found["Workers"] == ["w-1", "w-2"]
     assert found["GPUs"] == ["w-1"]

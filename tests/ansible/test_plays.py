@@ -49,3 +49,13 @@ def test_only_control_planes_wait_for_the_images_of_a_control_plane() -> None:
         for host in ("one", "two")
     }
     assert fetched == {"one": ["pause", "apiserver"], "two": ["pause"]}
+
+
+def test_a_host_is_closed_before_anything_runs_on_it_that_others_could_reach() -> None:
+    """A member that was made anew on its disks starts its kubelet, and all that runs below, as soon as it has one."""
+    plays = yaml.safe_load((ANSIBLE / "site.yml").read_text())
+    roles = [role["role"] for play in plays for role in play.get("roles", [])]
+    assert roles.index("host_firewall") < min(
+        roles.index(role) for role in ("containerd", "kubernetes_node", "load_balancer")
+    )
+    assert roles.index("node_prerequisites") < roles.index("host_firewall"), "which needs packages"
