@@ -59,3 +59,19 @@ def test_a_host_is_closed_before_anything_runs_on_it_that_others_could_reach() -
         roles.index(role) for role in ("containerd", "kubernetes_node", "load_balancer")
     )
     assert roles.index("node_prerequisites") < roles.index("host_firewall"), "which needs packages"
+
+
+def test_the_members_are_told_in_the_order_of_the_inventory_in_every_run() -> None:
+    """Priorities of load balancers, and lines of files, follow from it: check mode would find another order."""
+    plays = yaml.safe_load((ANSIBLE / "site.yml").read_text())
+    told = [play["vars"]["site_members"] for play in plays if "site_members" in play.get("vars", {})]
+    hosts = [f"host-{number}" for number in range(12)]
+    groups = {
+        "control_plane": hosts[:6],
+        "worker": [*hosts[:3], *hosts[6:9]],
+        "load_balancer": [*hosts[:2], *hosts[9:]],
+    }
+    assert told
+    for text in told:
+        members = Templar(loader=DataLoader(), variables={"groups": groups}).template(trust_as_template(text))
+        assert members == hosts
