@@ -93,6 +93,7 @@ def variables(
         "registries": list(naming.REGISTRIES),
         "files": {key: {"url": file_url(mirror, key, file), "sha256": file.sha256} for key, file in files.items()},
         "images": [index.artifact(image).image for image in naming.KUBEADM_IMAGES],
+        "network_images": [by_digest(index.artifact(image)) for image in naming.NETWORK_IMAGES],
         "pod_images": [by_digest(index.artifact(image)) for image in naming.POD_IMAGES[name]],
         "pause_image": index.artifact("pause").image,
         "data_folders": [naming.OBJECT_STORE_PATH],

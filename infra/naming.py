@@ -23,7 +23,7 @@ NODE_FILES: Final = (
     "containerd-shim-runc-v2",
     "ctr",
 )
-"""Files that hosts take from the mirror; etcdutl control planes alone."""
+"""Files that hosts take from the mirror; kubectl and etcd's tools control planes alone."""
 
 KUBEADM_IMAGES: Final = (
     "pause",
@@ -33,10 +33,12 @@ KUBEADM_IMAGES: Final = (
     "etcd-image",
     "coredns-image",
 )
-"""Images that control planes pull before kubeadm runs, by tag, because kubeadm's manifests name them so; other hosts
-need pause alone."""
+"""Images that control planes pull before kubeadm runs, by tag, because kubeadm's manifests name them so."""
 
-_EVERYWHERE: Final = ("cilium", "cilium-operator", "coredns-image", "metrics-server", "inference")
+NETWORK_IMAGES: Final = ("cilium",)
+"""Images of the pods that a node must run before it is Ready."""
+
+_EVERYWHERE: Final = (*NETWORK_IMAGES, "cilium-operator", "coredns-image", "metrics-server", "inference")
 
 POD_IMAGES: Final = {"onprem": (*_EVERYWHERE, "garage"), "cloud": (*_EVERYWHERE, "replication")}
 """Images that every host of a site pulls once it is a member, by digest, because our manifests name them so: a pod that

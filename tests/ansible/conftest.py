@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -16,6 +20,13 @@ from infra.paths import ROOT
 ANSIBLE = ROOT / "ansible"
 ROLES = sorted(path for path in (ANSIBLE / "roles").iterdir() if path.is_dir())
 COLLECTION = ANSIBLE / "collections" / "ansible_collections" / "isthmus" / "host" / "plugins"
+
+FILES_MODULE = """\
+import json, runpy, sys
+from ansible.module_utils.testing import patch_module_args
+with patch_module_args(json.load(sys.stdin)):
+    runpy.run_module("ansible_collections.isthmus.host.plugins.modules.files", run_name="__main__")
+"""
 
 HOSTS = {"one": "10.0.0.11", "two": "10.0.0.12", "three": "10.0.0.13"}
 
@@ -46,6 +57,21 @@ def render() -> Callable[..., str]:
         return str(templar.template(trust_as_template(text), escape_backslashes=False))
 
     return rendered
+
+
+def run_files_module(arguments: dict[str, Any], environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """What the module isthmus.host.files says, run as Ansible runs it: a process of its own."""
+    answer = subprocess.run(
+        [sys.executable, "-c", FILES_MODULE],
+        input=json.dumps({"_ansible_remote_tmp": "/tmp", **arguments}),
+        env={**environment, "PYTHONPATH": str(ANSIBLE / "collections")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.stdout, answer.stderr
+    result: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])
+    return result
 
 
 def _trusted(value: Any) -> Any:

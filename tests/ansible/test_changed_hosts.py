@@ -14,23 +14,20 @@ from ansible.template import Templar, trust_as_template
 
 from tests.ansible.conftest import ANSIBLE
 
-GROUPS = {"control_plane": ["cp-1", "cp-2"], "worker": ["cp-1", "w-1", "w-2"], "load_balancer": ["lb-1"]}
-EVERYBODY = ["cp-1", "cp-2", "lb-1", "w-1", "w-2"]
-ALWAYS = {
-    "Nodes that left": ["cp-1"],
-    "Names and firewalls": EVERYBODY,
-    "Load balancers": ["lb-1"],
-    "Nodes": ["cp-1"],
-}
-"""Plays whose roles depend on who is in the inventory."""
+GROUPS = {"control_plane": ["cp-1", "cp-2"], "worker": ["cp-1", "w-1", "w-2"], "load_balancer": ["lb-1", "lb-2"]}
+EVERYBODY = ["cp-1", "cp-2", "lb-1", "lb-2", "w-1", "w-2"]
+ALWAYS = {"Firewalls": EVERYBODY, "Nodes": ["cp-1"]}
+"""Plays whose roles depend on who is in the inventory, before the run's own hosts are in the cluster or at its end."""
 
+NAMES_AFTER, BALANCERS_AFTER = "Names of the nodes that joined", "Load balancers of the nodes that joined"
+BALANCERS = ["lb-1", "lb-2"]
 ITSELF = ("Operating systems", "Container runtimes and kubelets")
 """Plays about a host alone."""
 
 
-def _members(changed: list[str], tmp_path: Path) -> dict[str, list[str]]:
+def _members(changed: list[str], tmp_path: Path, groups: dict[str, list[str]] = GROUPS) -> dict[str, list[str]]:
     """The hosts of each play of site.yml that has some, by its name."""
-    groups = {**GROUPS, "nvidia": ["w-1"]}
+    groups = {**groups, "nvidia": ["w-1"]}
     hosts = tmp_path / "hosts.json"
     hosts.write_text(
         json.dumps({"all": {"children": {name: {"hosts": dict.fromkeys(of)} for name, of in groups.items()}}})
@@ -38,13 +35,20 @@ def _members(changed: list[str], tmp_path: Path) -> dict[str, list[str]]:
     loader = DataLoader()
     inventory = InventoryManager(loader=loader, sources=[str(hosts)])
     inventory.add_group("changed")
-    known = {"isthmus_changed_hosts": changed, "groups": groups}
-    for host in Templar(loader=loader, variables=known).template(trust_as_template(_told()["loop"])):
+    known: dict[str, Any] = {"isthmus_changed_hosts": changed, "groups": groups}
+    told = _told()
+    for name, value in told["vars"].items():
+        known[name] = Templar(loader=loader, variables=known).template(trust_as_template(value))
+    for host in Templar(loader=loader, variables=known).template(trust_as_template(told["loop"])):
         inventory.add_host(host, "changed")
     inventory.clear_caches()
     plays: list[dict[str, Any]] = yaml.safe_load((ANSIBLE / "site.yml").read_text())
     of = {play["name"]: sorted(host.name for host in inventory.get_hosts(play["hosts"])) for play in plays[1:]}
     return {name: members for name, members in of.items() if members}
+
+
+def _others(changed: list[str]) -> dict[str, list[str]]:
+    return {NAMES_AFTER: [host for host in EVERYBODY if host not in changed]}
 
 
 def _told() -> dict[str, Any]:
@@ -57,28 +61,50 @@ def _told() -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("changed", "also"),
-    [
-        (["w-2"], (*ITSELF, "Images of kubeadm", "Workers", "Images of pods")),
-        (["w-1"], (*ITSELF, "Images of kubeadm", "GPUs", "Workers", "Images of pods")),
-        (["lb-1"], (*ITSELF, "Images of kubeadm")),
-    ],
-    ids=["a worker", "a worker with a GPU", "a load balancer"],
+    [(["w-2"], ("Workers", "Images of pods")), (["w-1"], ("GPUs", "Workers", "Images of pods"))],
+    ids=["a worker", "a worker with a GPU"],
 )
 def test_of_the_other_hosts_only_those_plays_are_that_depend_on_who_is_there(
     changed: list[str], also: tuple[str, ...], tmp_path: Path
 ) -> None:
-    assert _members(changed, tmp_path) == ALWAYS | dict.fromkeys(also, changed)
+    assert _members(changed, tmp_path) == ALWAYS | _others(changed) | {BALANCERS_AFTER: BALANCERS} | dict.fromkeys(
+        (*ITSELF, *also), changed
+    )
+
+
+def test_one_load_balancer_concerns_all_of_them(tmp_path: Path) -> None:
+    """One that the others do not know yet, and that hears nothing of them, would take the addresses."""
+    itself = dict.fromkeys((*ITSELF, "Load balancers"), BALANCERS)
+    assert _members(["lb-2"], tmp_path) == ALWAYS | _others(BALANCERS) | itself
 
 
 def test_one_control_plane_concerns_all_of_them(tmp_path: Path) -> None:
-    found = _members(["cp-2"], tmp_path)
     both = ["cp-1", "cp-2"]
-    assert found == ALWAYS | dict.fromkeys((*ITSELF, "Images of kubeadm", "Control planes", "Images of pods"), both)
+    also = dict.fromkeys((*ITSELF, "Images of kubeadm", "Control planes", "Images of pods"), both)
+    also |= {"Nodes that left": ["cp-1"], BALANCERS_AFTER: BALANCERS}
+    assert _members(["cp-2"], tmp_path) == ALWAYS | _others(both) | also
+
+
+def test_a_load_balancer_that_is_a_control_plane_concerns_all_of_both(tmp_path: Path) -> None:
+    groups = {"control_plane": ["cp-1", "cp-2"], "worker": ["w-1"], "load_balancer": ["cp-2", "w-1"]}
+    found = _members(["w-1"], tmp_path, groups)
+    assert found["Control planes"] == ["cp-1", "cp-2"]
+    assert found["Load balancers"] == ["cp-2", "w-1"]
+
+
+def test_the_others_let_a_node_in_before_it_joins_and_hear_of_it_once_it_is_there() -> None:
+    order = [play["name"] for play in yaml.safe_load((ANSIBLE / "site.yml").read_text())]
+    joins = [order.index(name) for name in ("Control planes", "Workers")]
+    assert max(order.index(name) for name in ("Firewalls", "Load balancers")) < min(joins)
+    assert max(joins) < min(order.index(name) for name in (NAMES_AFTER, BALANCERS_AFTER))
 
 
 def test_without_a_reason_to_leave_one_out_every_host_is_in_every_play_of_its_groups(tmp_path: Path) -> None:
     found = _members(EVERYBODY, tmp_path)
     assert found["Operating systems"] == EVERYBODY
+    assert found["Load balancers"] == ["lb-1", "lb-2"]
+    assert not {NAMES_AFTER, BALANCERS_AFTER} & found.keys()
+    assert found["Nodes that left"] == ["cp-1"]
     assert found["Control planes"] == ["cp-1", "cp-2"]
     assert found["Workers"] == ["w-1", "w-2"]
     assert found["GPUs"] == ["w-1"]

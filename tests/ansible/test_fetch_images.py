@@ -54,13 +54,34 @@ def test_where_a_folder_is_waited_for_nothing_is_fetched_before_something_is_in_
     assert len(_fetched(tmp_path)) == 2
 
 
-@pytest.mark.parametrize(("changed", "after"), [(["three"], "/etc/cni/net.d"), (["one", "two", "three"], "")])
-def test_only_a_node_more_in_a_cluster_that_is_there_waits_for_its_network(changed: list[str], after: str) -> None:
-    (play,) = [one for one in yaml.safe_load((ANSIBLE / "site.yml").read_text()) if one["name"] == "Images of pods"]
-    groups = {"control_plane": ["one", "two"], "worker": ["one", "three"], "load_balancer": ["one"], "changed": changed}
-    known: dict[str, Any] = {"groups": groups}
-    for variables in (play["vars"], play["tasks"][0]["vars"]):
-        for name in ("site_members", "kubernetes_node_images_after"):
-            if name in variables:
-                known[name] = Templar(loader=DataLoader(), variables=known).template(trust_as_template(variables[name]))
-    assert known["kubernetes_node_images_after"] == after
+@pytest.mark.parametrize(
+    ("changed", "few", "at_once", "after"),
+    [(["three"], True, ["cilium"], "/etc/cni/net.d"), (["one", "two", "three"], False, [], "")],
+    ids=["a node more", "a new cluster"],
+)
+def test_a_node_more_fetches_its_networks_image_before_it_joins_and_the_others_after(
+    changed: list[str], few: bool, at_once: list[str], after: str
+) -> None:
+    known: dict[str, Any] = {
+        "groups": {"control_plane": ["one", "two"], "changed": changed},
+        "ansible_play_hosts_all": ["one", "two", "three"],
+        "inventory_hostname": "three",
+        "network_images": ["cilium"],
+    }
+
+    def templated(text: str) -> Any:
+        return Templar(loader=DataLoader(), variables=known).template(trust_as_template(text))
+
+    preflight = yaml.safe_load((ANSIBLE / "preflight.yml").read_text())
+    (told,) = [one for play in preflight for task in play["tasks"] if "preflight_few" in (one := _facts(task))]
+    known["preflight_few"] = templated(told["preflight_few"])
+    plays = {play["name"]: play for play in yaml.safe_load((ANSIBLE / "site.yml").read_text())}
+    (role,) = [one for one in plays["Container runtimes and kubelets"]["roles"] if one["role"] == "kubernetes_node"]
+    assert known["preflight_few"] is few
+    assert templated(role["kubernetes_node_images"]) == at_once
+    assert templated(plays["Images of pods"]["tasks"][0]["vars"]["kubernetes_node_images_after"]) == after
+
+
+def _facts(task: dict[str, Any]) -> dict[str, Any]:
+    facts: dict[str, Any] = task.get("ansible.builtin.set_fact", {})
+    return facts

@@ -1,38 +1,24 @@
-"""The module isthmus.host.files, run as Ansible runs it: a process of its own."""
+"""The files of the module isthmus.host.files."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.ansible.conftest import COLLECTION
-
-MODULE = COLLECTION / "modules" / "files.py"
+from tests.ansible.conftest import run_files_module
 
 
 def _run(*files: dict[str, Any], folders: Sequence[Path] = (), check: bool = False) -> dict[str, Any]:
-    arguments = {
-        "files": list(files),
-        "folders": [str(folder) for folder in folders],
-        "_ansible_check_mode": check,
-        "_ansible_diff": True,
-        "_ansible_remote_tmp": "/tmp",
-    }
-    stdin = json.dumps({"ANSIBLE_MODULE_ARGS": arguments})
-    program = (
-        "import sys, runpy; from ansible.module_utils.testing import patch_module_args; import json\n"
-        "arguments = json.load(sys.stdin)['ANSIBLE_MODULE_ARGS']\n"
-        f"with patch_module_args(arguments): runpy.run_path({str(MODULE)!r}, run_name='__main__')"
+    return run_files_module(
+        {
+            "files": list(files),
+            "folders": [str(folder) for folder in folders],
+            "_ansible_check_mode": check,
+            "_ansible_diff": True,
+        }
     )
-    answer = subprocess.run([sys.executable, "-c", program], input=stdin, capture_output=True, text=True, check=False)
-    assert answer.stdout, answer.stderr
-    result: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])
-    return result
 
 
 def test_a_file_is_made_with_its_folders_once(tmp_path: Path) -> None:

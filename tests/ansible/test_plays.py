@@ -41,14 +41,14 @@ def test_only_control_planes_wait_for_the_images_of_a_control_plane() -> None:
         for role in play.get("roles", [])
         if role["role"] == "kubernetes_node"
     ]
-    known = {"images": ["pause", "apiserver"], "pause_image": "pause", "groups": {"control_plane": ["one"]}}
+    known = {"images": ["pause", "apiserver"], "preflight_few": False, "groups": {"control_plane": ["one"]}}
     fetched = {
         host: Templar(loader=DataLoader(), variables=known | {"inventory_hostname": host}).template(
             trust_as_template(role["kubernetes_node_images"])
         )
         for host in ("one", "two")
     }
-    assert fetched == {"one": ["pause", "apiserver"], "two": ["pause"]}
+    assert fetched == {"one": ["pause", "apiserver"], "two": []}
 
 
 def test_a_host_is_closed_before_anything_runs_on_it_that_others_could_reach() -> None:

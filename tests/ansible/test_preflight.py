@@ -39,6 +39,7 @@ PLAY: dict[str, Any] = {
     "registries": ["quay.io"],
     "files": {name: {"url": "http://10.0.0.2/x", "sha256": "0" * 64} for name in preflight.FILES},
     "images": [],
+    "network_images": [],
     "pod_images": [],
     "pause_image": "registry.k8s.io/pause:3",
     "metrics_folder": "/var/lib/isthmus/metrics",

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 
 from tests.ansible.conftest import ANSIBLE, role_yaml
 
@@ -172,9 +174,9 @@ def test_strongswans_own_esp_is_loaded_only_where_it_is_asked_for(render: Render
         assert ("fwmark" in charon["plugins"]["kernel-netlink"]) is (esp == "user")
 
 
-@pytest.mark.parametrize(("answer", "esp"), [(0, "kernel"), (2, "user")])
-def test_the_kernel_is_asked_what_it_can(render: Render, answer: int, esp: str) -> None:
-    text = render("site_link", "strongswan.conf.j2", **SITE, __site_link_kernel={"rc": answer})
+@pytest.mark.parametrize(("answer", "esp"), [(["tun", "esp"], "kernel"), (["tun", "held"], "user")])
+def test_the_kernel_is_asked_what_it_can(render: Render, answer: list[str], esp: str) -> None:
+    text = render("site_link", "strongswan.conf.j2", **SITE, __site_link_host={"stdout_lines": answer})
     assert (_settings(text)["charon"]["plugins"]["kernel-libipsec"]["load"] == "yes") is (esp == "user")
 
 
@@ -286,8 +288,16 @@ def test_every_host_reaches_the_other_side_through_the_floating_address_or_not_a
 
 def test_the_tunnels_follow_the_floating_address_only_where_one_is(render: Render) -> None:
     tasks = yaml.safe_load((ANSIBLE / "roles" / "site_link" / "tasks" / "gateway.yml").read_text())
-    (hook,) = [task for task in tasks if "api-address-moved.d" in str(task)]
-    assert hook["when"] == "site_link_floating_address != ''"
+    (files,) = [task["isthmus.host.files"]["files"] for task in tasks if "__site_link_hooks" in str(task)]
+    (hook,) = role_yaml("site_link", "vars/main.yml")["__site_link_hooks"]
+    assert hook["dest"].startswith(role_yaml("load_balancer", "vars/main.yml")["__load_balancer_hooks"] + "/")
+    for address, written in (("10.0.0.10", ["script", "hook"]), ("", ["script"])):
+        known = {
+            "__site_link_files": ["script"],
+            "__site_link_hooks": ["hook"],
+            "site_link_floating_address": address,
+        }
+        assert Templar(loader=DataLoader(), variables=known).template(trust_as_template(files)) == written
     assert "moved() {" in render("site_link", "isthmus-site-link.sh.j2", **SITE, site_link_esp="user")
     assert "BindsTo=keepalived.service" in render("site_link", "strongswan.service.j2", **SITE, site_link_esp="user")
     assert "keepalived" not in render("site_link", "strongswan.service.j2", **CLOUD, site_link_esp="user")

@@ -1,21 +1,16 @@
-"""The module isthmus.host.units, run as Ansible runs it, with a systemctl that notes what it is told."""
+"""The units of the module isthmus.host.files, with a systemctl that notes what it is told."""
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.ansible.conftest import COLLECTION
-
-MODULE = COLLECTION / "modules" / "units.py"
+from tests.ansible.conftest import run_files_module
 
 SYSTEMCTL = """\
 #!/bin/sh
@@ -46,25 +41,15 @@ def run(tmp_path: Path) -> Run:
     program.write_text(SYSTEMCTL.format(folder=tmp_path))
     program.chmod(0o755)
 
-    def act(*units: dict[str, Any], states: str, check: bool = False) -> dict[str, Any]:
+    def act(
+        *units: dict[str, Any], states: str, check: bool = False, files: Sequence[dict[str, Any]] = ()
+    ) -> dict[str, Any]:
         (tmp_path / "state").write_text(states)
         (tmp_path / "told").write_text("")
-        arguments = {"units": list(units), "_ansible_check_mode": check, "_ansible_remote_tmp": str(tmp_path)}
-        program = (
-            "import sys, runpy; from ansible.module_utils.testing import patch_module_args; import json\n"
-            "arguments = json.load(sys.stdin)\n"
-            f"with patch_module_args(arguments): runpy.run_path({str(MODULE)!r}, run_name='__main__')"
+        result = run_files_module(
+            {"units": list(units), "files": list(files), "_ansible_check_mode": check, "_ansible_diff": True},
+            os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
         )
-        answer = subprocess.run(
-            [sys.executable, "-c", program],
-            input=json.dumps(arguments),
-            env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert answer.stdout, answer.stderr
-        result: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])
         return result | {"told": (tmp_path / "told").read_text().splitlines()}
 
     return act
@@ -183,3 +168,24 @@ def test_what_systemctl_refuses_is_told_with_its_words(run: Run, tmp_path: Path)
     result = run({"name": "one"}, states=state())
     assert result["failed"] is True
     assert "Job for one failed." in result["msg"]
+
+
+def test_what_check_mode_says_of_a_unit_is_what_a_run_does_with_the_files_beside_it(run: Run, tmp_path: Path) -> None:
+    config = tmp_path / "one.conf"
+    config.write_text("old")
+    os.utime(config, (time.time() - 3600,) * 2)
+    unit = {"name": "one", "files": [str(config)], "newer": "reload"}
+    file = {"dest": str(config), "content": "new"}
+    foreseen = run(unit, states=state(), files=[file], check=True)
+    assert (foreseen["actions"], foreseen["told"]) == (["systemctl reload-or-restart one"], [])
+    assert foreseen["diff"][-1] == {"prepared": "systemctl reload-or-restart one\n"}
+    assert config.read_text() == "old"
+    done = run(unit, states=state(), files=[file])
+    assert (done["actions"], done["told"]) == (foreseen["actions"], ["reload-or-restart one"])
+    assert (done["changed"], config.read_text()) == (True, "new")
+
+
+def test_a_unit_is_not_touched_where_a_file_beside_it_is_refused(run: Run, tmp_path: Path) -> None:
+    file = {"dest": str(tmp_path / "one.conf"), "content": "new", "validate": "/bin/false %s"}
+    result = run({"name": "one", "files": [file["dest"]]}, states=state(active="inactive"), files=[file])
+    assert (result["failed"], result["told"]) == (True, [])

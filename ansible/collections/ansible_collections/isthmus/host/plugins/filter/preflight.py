@@ -35,6 +35,7 @@ VARIABLES: dict[str, type | tuple[type, ...]] = {
     "registries": list,
     "files": dict,
     "images": list,
+    "network_images": list,
     "pod_images": list,
     "pause_image": str,
     "metrics_folder": str,

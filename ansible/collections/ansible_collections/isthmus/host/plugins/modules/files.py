@@ -1,4 +1,4 @@
-"""Ansible module isthmus.host.files: whole files, rendered or downloaded, in one round trip."""
+"""Ansible module isthmus.host.files: whole files, and the units that read them, in one round trip."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ import urllib.request
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.isthmus.host.plugins.module_utils import units
 
 DOCUMENTATION = r"""
 module: files
-short_description: Whole files, rendered or downloaded, in one round trip
+short_description: Whole files, rendered or downloaded, and the units that read them, in one round trip
 description:
   - Makes each file what it is asked to be, with the folders above it. A file that is right is not touched.
   - Every file is made beside its place and validated before it is put there, all before the first one is.
+  - Then enables each unit, starts it, and restarts or reloads one whose files are newer than its last change of
+    state; or stops it, or leaves it to somebody else to start it at boot. Changed unit files are read first.
   - Supports check mode, also where the folders are still missing, and diff.
 options:
   folders:
@@ -40,21 +43,42 @@ options:
       sha256: {description: Its SHA-256 sum in hexadecimal; needed with url., type: str}
       mode: {description: Permissions., type: str, default: "0644"}
       validate: {description: "Command that must accept the new file, in place of %s.", type: str}
+  units:
+    description: systemd units, in the order in which they are started.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name: {description: Name of the unit., type: str, required: true}
+      files: {description: Paths of what the unit reads when it starts., type: list, elements: path, default: []}
+      newer: {description: What a newer file asks for., type: str, choices: [restart, reload], default: restart}
+      needs: {description: "Path without which the unit is not started, only enabled.", type: path}
+      state: {description: What it is to be now., type: str, choices: [started, stopped], default: started}
+      enabled: {description: Whether a boot starts it., type: bool, default: true}
 author: Isthmus
 """
 
 EXAMPLES = r"""
-- name: Configure the service
+- name: Configure the service, and run it now and after each boot
   isthmus.host.files:
     files:
       - dest: /etc/service/service.conf
         content: "{{ lookup('ansible.builtin.template', 'service.conf.j2') }}"
         validate: /usr/sbin/service --test %s
+    units:
+      - name: service
+        files: [/etc/service/service.conf]
+        newer: reload
 """
 
 RETURN = r"""
 changed_files:
   description: Paths of the files and folders that changed, or would in check mode.
+  type: list
+  elements: str
+  returned: always
+actions:
+  description: What was done for the units, or would be in check mode, as systemctl calls.
   type: list
   elements: str
   returned: always
@@ -190,6 +214,7 @@ def main() -> None:
                 "required_one_of": [("content", "url")],
                 "required_together": [("url", "sha256")],
             },
+            "units": {"type": "list", "elements": "dict", "default": [], "options": units.OPTIONS},
         },
         supports_check_mode=True,
     )
@@ -197,17 +222,26 @@ def main() -> None:
         files = [file for file in pool.map(File, module.params["files"]) if file.changed]
     folders = [folder for folder in module.params["folders"] if not pathlib.Path(folder).is_dir()]
     changed = [*folders, *(str(file.path) for file in files)]
-    result: dict[str, Any] = {"changed": bool(changed), "changed_files": changed}
+    result: dict[str, Any] = {"changed": bool(changed), "changed_files": changed, "actions": []}
     if module._diff:
         new = [{"before": "", "after": "a folder\n", "before_header": one, "after_header": one} for one in folders]
         result["diff"] = new + [file.diff() for file in files]
-    if not module.check_mode:
-        try:
+    try:
+        if not module.check_mode:
             make(files)
             for folder in folders:
                 pathlib.Path(folder).mkdir(mode=0o755, parents=True)
-        except (Refused, OSError) as error:
-            module.fail_json(msg=str(error), **result)
+        # asked when the files are in place: some of them make the unit
+        todo = units.calls(units.ask(module.params["units"], changed))
+        result["actions"] = [" ".join(["systemctl", *call]) for call in todo]
+        result["changed"] = bool(changed or todo)
+        if module._diff and todo:
+            result["diff"].append({"prepared": "".join(f"{action}\n" for action in result["actions"])})
+        if not module.check_mode:
+            for call in todo:
+                units.systemctl(*call)
+    except (Refused, OSError, units.Failed) as error:
+        module.fail_json(msg=str(error), **result)
     module.exit_json(**result)
 
 

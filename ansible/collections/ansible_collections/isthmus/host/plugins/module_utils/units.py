@@ -1,4 +1,8 @@
-"""Ansible module isthmus.host.units: systemd units run what their files say, in one round trip."""
+"""systemd units that run what their files say, for the module isthmus.host.files.
+
+Each unit is enabled, started, and restarted or reloaded when its files are newer than its last change of state. So a
+change is never lost between two runs, as a handler's is when a run ends early.
+"""
 
 from __future__ import annotations
 
@@ -6,57 +10,24 @@ import datetime
 import os
 import pathlib
 import subprocess
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-DOCUMENTATION = r"""
-module: units
-short_description: systemd units run what their files say, in one round trip
-description:
-  - Enables each unit, starts it, and restarts or reloads one whose files are newer than its last change of state; or
-    stops it, or leaves it to somebody else to start it at boot.
-  - So a change is never lost between two runs, as a handler's is when a run ends early.
-  - Reads changed unit files first. Supports check mode, also where a unit is still missing, and diff.
-options:
-  units:
-    description: The units, in the order in which they are started.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      name: {description: Name of the unit., type: str, required: true}
-      files: {description: Paths of what the unit reads when it starts., type: list, elements: path, default: []}
-      newer: {description: What a newer file asks for., type: str, choices: [restart, reload], default: restart}
-      needs: {description: "Path without which the unit is not started, only enabled.", type: path}
-      state: {description: What it is to be now., type: str, choices: [started, stopped], default: started}
-      enabled: {description: Whether a boot starts it., type: bool, default: true}
-author: Isthmus
-"""
-
-EXAMPLES = r"""
-- name: Run the service now and after each boot
-  isthmus.host.units:
-    units:
-      - name: service
-        files: [/etc/service/service.conf]
-        newer: reload
-"""
-
-RETURN = r"""
-actions:
-  description: What was done, or would be in check mode, as systemctl calls.
-  type: list
-  elements: str
-  returned: always
-"""
 
 PROPERTIES = ("LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload", "StateChangeTimestamp", "DropInPaths")
 NEWER = {"restart": "restart", "reload": "reload-or-restart"}
 SETTINGS = {"LC_ALL": "C", "SYSTEMCTL_SKIP_SYSV": "1"}
 """Packages bring SysV scripts too, which systemd ignores where there is a unit: `enable` need not have them linked."""
 TIME = "%a %Y-%m-%d %H:%M:%S.%f %Z"
+OPTIONS = {
+    "name": {"type": "str", "required": True},
+    "files": {"type": "list", "elements": "path", "default": []},
+    "newer": {"type": "str", "choices": list(NEWER), "default": "restart"},
+    "needs": {"type": "path"},
+    "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
+    "enabled": {"type": "bool", "default": True},
+}
+"""The options of one unit, as the module declares them."""
 
 
 class Failed(Exception):
@@ -74,6 +45,7 @@ class Unit:
     stopped: bool
     enabled: bool
     state: dict[str, str]
+    changing: Collection[str]
 
     @property
     def runs(self) -> bool:
@@ -82,7 +54,9 @@ class Unit:
 
     @property
     def stale(self) -> bool:
-        """Has a file changed since the unit started or was last reloaded?"""
+        """Has a file changed since the unit started or was last reloaded, or does it in this run?"""
+        if any(str(file) in self.changing for file in self.files):
+            return True
         written = [file.stat().st_mtime for file in self.files if file.exists()]
         return bool(written) and max(written) > _seconds(self.state["StateChangeTimestamp"])
 
@@ -124,8 +98,10 @@ def systemctl(*arguments: str) -> str:
     return done.stdout
 
 
-def ask(wanted: list[dict[str, Any]]) -> list[Unit]:
-    """The units with their state, in one call."""
+def ask(wanted: list[dict[str, Any]], changing: Collection[str]) -> list[Unit]:
+    """The units with their state, in one call. `changing`: paths of files that this run changes, or would."""
+    if not wanted:
+        return []
     names = [unit["name"] for unit in wanted]
     answer = systemctl("show", "--timestamp=us+utc", f"--property={','.join(PROPERTIES)}", "--", *names)
     states = [dict(line.split("=", 1) for line in block.splitlines()) for block in answer.strip().split("\n\n")]
@@ -138,6 +114,7 @@ def ask(wanted: list[dict[str, Any]]) -> list[Unit]:
             stopped=unit["state"] == "stopped",
             enabled=unit["enabled"],
             state=state,
+            changing=changing,
         )
         for unit, state in zip(wanted, states, strict=True)
     ]
@@ -157,35 +134,3 @@ def calls(units: list[Unit]) -> list[list[str]]:
         if unit.verb:
             result.append([unit.verb, unit.name])
     return result
-
-
-def main() -> None:
-    """What Ansible calls."""
-    options = {
-        "name": {"type": "str", "required": True},
-        "files": {"type": "list", "elements": "path", "default": []},
-        "newer": {"type": "str", "choices": list(NEWER), "default": "restart"},
-        "needs": {"type": "path"},
-        "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
-        "enabled": {"type": "bool", "default": True},
-    }
-    module = AnsibleModule(
-        argument_spec={"units": {"type": "list", "elements": "dict", "required": True, "options": options}},
-        supports_check_mode=True,
-    )
-    try:
-        todo = calls(ask(module.params["units"]))
-        actions = [" ".join(["systemctl", *call]) for call in todo]
-        result: dict[str, Any] = {"changed": bool(todo), "actions": actions}
-        if module._diff:
-            result["diff"] = {"prepared": "".join(f"{action}\n" for action in actions)}
-        if not module.check_mode:
-            for call in todo:
-                systemctl(*call)
-    except Failed as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(**result)
-
-
-if __name__ == "__main__":
-    main()
