@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import shlex
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +28,11 @@ ARRIVES_S = 60.0
 def served(ingress: str) -> str:
     """The version that a site serves."""
     return httpx.get(f"{ingress}/v2/models/digits", timeout=5).json()["versions"][0]
+
+
+def all_serve(version: str, *ingresses: str) -> bool:
+    """Whether the servers of these sites serve a version. Each server looks by its own clock, and any may answer."""
+    return all(served(ingress) == version for ingress in ingresses for _ in range(12))
 
 
 def wait_for(what: str, holds: Callable[[], bool], seconds: float = ARRIVES_S) -> float:
@@ -73,29 +80,57 @@ def a_prediction() -> str:
 class Champions:
     """What the alias `champion` of the on-prem store says of the model that is served, and of one just trained."""
 
+    environment: str
     first: str
     newer: str
     aliases: dict[str, bytes]
 
-    def promote(self, environment: str, version: str) -> None:
-        with object_store(environment) as s3:
+    def promote(self, version: str) -> None:
+        with object_store(self.environment) as s3:
             s3.put_object(Bucket="models", Key=ALIAS_KEY, Body=self.aliases[version])
 
+    def settle(self, ingress: str, cloud_ingress: str) -> None:
+        """Both sites serve the first model, and none that earlier runs promoted is still on its way.
 
-def two_champions(environment: str, ingress: str) -> Champions:
-    """The model that is served, and one that is trained for it; the first is the champion afterwards."""
+        The alias travels in the order of its changes: who served the newer model and then the first has seen them all.
+        """
+        for version in (self.newer, self.first):
+            self.promote(version)
+            wait_for(f"{version} on both sites", functools.partial(all_serve, version, ingress, cloud_ingress))
+
+    def train_another(self) -> str:
+        """A version that was nowhere before. Training promotes it if it is the best."""
+        known = manifests(self.environment)
+        train(self.environment, seed=uuid.uuid4().int % 2**31)
+        new = {version: of for version, of in manifests(self.environment).items() if version not in known}
+        assert len(new) == 1, f"training published {list(new)}"
+        self.aliases.update({version: alias(version, of) for version, of in new.items()})
+        return next(iter(new))
+
+
+def two_champions(environment: str) -> Champions:
+    """The model that is served, and one that is trained for it, which may be the champion now: see `settle`."""
     with object_store(environment) as s3:
         before = s3.get_object(Bucket="models", Key=ALIAS_KEY)["Body"].read()
     first = json.loads(before)["version"]
     train(environment, seed=23)
+    newer, content = next((version, of) for version, of in manifests(environment).items() if version != first)
+    return Champions(environment, first, newer, {first: before, newer: alias(newer, content)})
+
+
+def manifests(environment: str) -> dict[str, bytes]:
+    """The versions of the model in the on-prem store."""
+    folder = "models/digits/versions/"
     with object_store(environment) as s3:
-        # should it be the better one, it has been promoted already
-        s3.put_object(Bucket="models", Key=ALIAS_KEY, Body=before)
-        listed = s3.list_objects_v2(Bucket="models", Prefix="models/digits/versions/")["Contents"]
-        manifests = sorted(one["Key"] for one in listed if one["Key"].endswith("manifest.json"))
-        other = next(one for one in manifests if first not in one)
-        content = s3.get_object(Bucket="models", Key=other)["Body"].read()
-    wait_for("the first model on-prem", lambda: served(ingress) == first)
-    newer = json.loads(content)["version"]
-    alias = {"version": newer, "manifest_digest": f"sha256:{hashlib.sha256(content).hexdigest()}"}
-    return Champions(first=first, newer=newer, aliases={first: before, newer: json.dumps(alias).encode()})
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket="models", Prefix=folder)
+        keys = [one["Key"] for page in pages for one in page["Contents"] if one["Key"].endswith("/manifest.json")]
+        return {
+            key.removeprefix(folder).partition("/")[0]: s3.get_object(Bucket="models", Key=key)["Body"].read()
+            for key in sorted(keys)
+        }
+
+
+def alias(version: str, manifest: bytes) -> bytes:
+    """What an alias says that points at a version."""
+    digest = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
+    return json.dumps({"version": version, "manifest_digest": digest}).encode()

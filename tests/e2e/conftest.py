@@ -107,8 +107,8 @@ def aws(settings: Environment) -> Callable[[str], object]:
 
 
 @pytest.fixture(scope="session")
-def champions(environment: str, ingress: str) -> Champions:
-    return two_champions(environment, ingress)
+def champions(environment: str) -> Champions:
+    return two_champions(environment)
 
 
 def variables_for_make() -> dict[str, str]:

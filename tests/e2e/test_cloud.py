@@ -65,15 +65,15 @@ def test_what_somebody_changed_in_the_account_is_reported_and_healed(
 
 
 def test_a_newer_champion_arrives_at_the_other_site_by_itself(
-    environment: str, ingress: str, cloud_ingress: str, champions: Champions
+    ingress: str, cloud_ingress: str, champions: Champions
 ) -> None:
-    wait_for("the first model on both sites", lambda: served(ingress) == served(cloud_ingress) == champions.first)
+    champions.settle(ingress, cloud_ingress)
     try:
-        champions.promote(environment, champions.newer)
+        champions.promote(champions.newer)
         seconds = wait_for("the newer model on the cloud site", lambda: served(cloud_ingress) == champions.newer)
         print(f"a new champion was served in the cloud {seconds:.1f} s after its promotion on-prem")
     finally:
-        champions.promote(environment, champions.first)
+        champions.promote(champions.first)
     wait_for("the first champion on both sites", lambda: served(ingress) == served(cloud_ingress) == champions.first)
 
 
@@ -163,10 +163,7 @@ def runs(environment: str, site: str) -> list[dict]:
 def test_training_runs_in_the_cloud_where_the_file_says_so_and_its_models_come_to_the_site(
     environment: str, make, aws, ingress: str, cloud_ingress: str, champions: Champions
 ) -> None:
-    champions.promote(environment, champions.newer)
-    wait_for("the newer model in the cloud, where it stays", lambda: served(cloud_ingress) == champions.newer)
-    champions.promote(environment, champions.first)
-    wait_for("the first model in the cloud", lambda: served(cloud_ingress) == champions.first)
+    champions.settle(ingress, cloud_ingress)  # and the newer one stays in the cloud's store
     bucket = next(one["Name"] for one in aws("s3").list_buckets()["Buckets"] if one["Name"].startswith("models"))
     promote = functools.partial(aws("s3").put_object, Bucket=bucket, Key=ALIAS_KEY)
     try:

@@ -28,24 +28,24 @@ def test_nothing_but_the_link_joins_the_sites_and_without_it_both_serve_on(
 ) -> None:
     far_end, node = vpn(settings), sites.one(settings, "cloud").hosts[0].name
     assert reaches(node, ingress)
-    champions.promote(environment, champions.first)  # whatever earlier tests have trained
-    wait_for("the first model on both sites", lambda: served(ingress) == served(cloud_ingress) == champions.first)
+    champions.settle(ingress, cloud_ingress)
     with Poller(f"{ingress}/v2/health/ready", interval=0.1, timeout=2) as here:  # noqa: SIM117
         with Poller(f"{cloud_ingress}/v2/health/ready", interval=0.1, timeout=2) as there:
             machines.power(environment, far_end, "cut")
             try:
                 assert not reaches(node, ingress), "there is another way between the sites"
-                champions.promote(environment, champions.newer)
-                wait_for("the newer model on-prem", lambda: served(ingress) == champions.newer)
+                newer = champions.train_another()  # now, so that nothing of it can be there already
+                champions.promote(newer)
+                wait_for("the newer model on-prem", lambda: served(ingress) == newer)
                 time.sleep(10)
                 assert served(cloud_ingress) == champions.first
             finally:
                 machines.power(environment, far_end, "heal")
             try:
                 healed = wait_for("the link", lambda: reaches(node, ingress))
-                arrived = wait_for("the newer model there", lambda: served(cloud_ingress) == champions.newer)
+                arrived = wait_for("the newer model there", lambda: served(cloud_ingress) == newer)
             finally:
-                champions.promote(environment, champions.first)
+                champions.promote(champions.first)
             wait_for("the first model there", lambda: served(cloud_ingress) == champions.first)
     print(f"the link carried again {healed:.1f} s after it healed, the newer champion came {arrived:.1f} s later")
     for site, client in (("on-prem", here), ("cloud", there)):
