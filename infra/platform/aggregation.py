@@ -171,7 +171,11 @@ def _pod(server: Server, cluster: Cluster, index: Index) -> core.v1.PodSpecArgsD
         "host_network": True,
         "security_context": pods.unprivileged(),
         "node_selector": {CONTROL_PLANE: ""},
-        "tolerations": [{"key": CONTROL_PLANE, "effect": "NoSchedule", "operator": "Exists"}],
+        # A host is not ready before pods have a network, and this needs none.
+        "tolerations": [
+            {"key": key, "effect": "NoSchedule", "operator": "Exists"}
+            for key in (CONTROL_PLANE, "node.kubernetes.io/not-ready")
+        ],
         "containers": [_container(server, cluster, index)],
         "volumes": [pods.mounted_secret("tls", server.tls_secret, "tls.crt", "tls.key"), *server.volumes],
     }

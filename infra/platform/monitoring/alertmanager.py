@@ -214,6 +214,7 @@ def _container(args: AlertmanagerArgs) -> core.v1.ContainerArgsDict:
         "resources": {"requests": {"cpu": "5m", "memory": "40Mi"}, "limits": {"cpu": "200m", "memory": "96Mi"}},
         "security_context": pods.locked(),
         "volume_mounts": mounts,
+        "startup_probe": pods.probe("/-/ready", "http", period=2, failures=30),
         "readiness_probe": pods.probe("/-/ready", "http", period=10, failures=3),
         "liveness_probe": pods.probe("/-/healthy", "http", period=30, failures=3),
         "termination_message_policy": "FallbackToLogsOnError",

@@ -101,6 +101,7 @@ def _container(index: Index) -> core.v1.ContainerArgsDict:
         ],
         "resources": {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"cpu": "200m", "memory": "160Mi"}},
         "security_context": pods.locked(),
+        "startup_probe": pods.probe("/readyz", "own", period=2, failures=30),
         "readiness_probe": pods.probe("/readyz", "own", period=10, failures=3),
         # Not /livez, which asks the API: a start anew mends nothing there.
         "liveness_probe": pods.probe("/healthz", "http", period=30, failures=3),

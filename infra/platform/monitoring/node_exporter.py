@@ -104,6 +104,7 @@ def _container(index: Index, own_hosts: bool) -> core.v1.ContainerArgsDict:
                 "mount_propagation": "HostToContainer",
             },
         ],
+        "startup_probe": pods.probe("/", "http", period=2, failures=30),
         "readiness_probe": pods.probe("/", "http", period=20, failures=3),
         "liveness_probe": pods.probe("/", "http", period=60, failures=3),
         "termination_message_policy": "FallbackToLogsOnError",

@@ -184,6 +184,7 @@ def _pod(args: ViewArgs, config: pulumi.Input[str], rules: pulumi.Input[str]) ->
     )
     # The kubelet has no certificate that it would take: whether the port is open is all that it can ask, and each time
     # the log has a line of a handshake that was not made. A view that is not ready yet refuses what is sent for later.
+    container["startup_probe"] = _open(period=2, failures=30)
     container["readiness_probe"] = _open(period=30, failures=2)
     container["liveness_probe"] = _open(period=60, failures=3)
     return server.pod(

@@ -206,5 +206,11 @@ CILIUM: Final = (
         parts=("etcd: readinessProbe", *(f"{one}: livenessProbe" for one in ("etcd", "apiserver"))),
         why="the API server asks etcd all the time and is not ready without it; the chart has no value for the others",
     ),
+    Exempt(
+        rule="noticed",
+        pod="kube-system/clustermesh-apiserver",
+        parts=("apiserver",),
+        why="the chart has no value for it, and nothing waits for the other site",
+    ),
 )
 """Pods of upstream's chart."""

@@ -91,6 +91,17 @@ def probed(pod: Pod) -> Iterator[str]:
                 yield f"{one['name']}: {probe}"
 
 
+def noticed(pod: Pod) -> Iterator[str]:
+    """Who has started is seen to be ready within five seconds, also where the first look came too soon.
+
+    The kubelet looks as soon as a container runs, then once a period; at readiness also when startup is over.
+    """
+    for one in pod.spec["containers"] if pod.kind in LONG_RUNNING else ():
+        first = one.get("startupProbe") or one.get("readinessProbe")
+        if first and first.get("periodSeconds", 10) > 5:
+            yield one["name"]
+
+
 def not_root(pod: Pod) -> Iterator[str]:
     """No container is root, nor could be if its image said so."""
     for one in pod.containers:
@@ -147,7 +158,7 @@ def apart(pod: Pod) -> Iterator[str]:
 
 Rule = Callable[[Pod], Iterator[str]]
 
-RULES: Final[tuple[Rule, ...]] = (bounded, probed, not_root, powerless, read_only, pinned, keyless, apart)
+RULES: Final[tuple[Rule, ...]] = (bounded, probed, noticed, not_root, powerless, read_only, pinned, keyless, apart)
 
 
 def broken(cluster: Iterable[Manifest], which: Iterable[Rule] = RULES) -> set[tuple[str, str, str]]:

@@ -28,6 +28,10 @@ def test_every_server_is_probed(cluster: list[Manifest]) -> None:
     kept(cluster, rules.probed)
 
 
+def test_who_is_ready_is_seen_to_be_soon(cluster: list[Manifest]) -> None:
+    kept(cluster, rules.noticed)
+
+
 def test_no_container_is_root(cluster: list[Manifest]) -> None:
     kept(cluster, rules.not_root)
 
@@ -65,7 +69,7 @@ GOOD: dict[str, Any] = {
             "name": "it",
             "image": f"registry.example/it:v1@sha256:{'0' * 64}",
             "resources": {bound: {"cpu": "1", "memory": "1Mi"} for bound in ("requests", "limits")},
-            "readinessProbe": {"httpGet": {"path": "/", "port": 1}},
+            "readinessProbe": {"httpGet": {"path": "/", "port": 1}, "periodSeconds": 5},
             "livenessProbe": {"httpGet": {"path": "/", "port": 1}},
             "securityContext": {
                 "allowPrivilegeEscalation": False,
@@ -105,6 +109,8 @@ def test_a_sound_pod_breaks_no_rule() -> None:
     [
         ((*CONTAINER, "resources", "limits"), {"cpu": "1"}, "bounded", "it: limits of memory"),
         ((*CONTAINER, "readinessProbe"), None, "probed", "it: readinessProbe"),
+        ((*CONTAINER, "readinessProbe", "periodSeconds"), 6, "noticed", "it"),
+        ((*CONTAINER, "startupProbe"), {"httpGet": {"path": "/", "port": 1}}, "noticed", "it"),
         ((*CONTEXT, "runAsNonRoot"), False, "not_root", "it"),
         ((*CONTEXT, "runAsUser"), 0, "not_root", "it"),
         ((*CONTEXT, "privileged"), True, "powerless", "it: privileged"),

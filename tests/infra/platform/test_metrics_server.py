@@ -63,6 +63,8 @@ def test_each_api_server_asks_the_one_beside_it_and_nobody_else_can(resources: l
     assert pod is not None
     assert pod["hostNetwork"]
     assert pod["nodeSelector"] == {"node-role.kubernetes.io/control-plane": ""}
+    on_hosts = {"node-role.kubernetes.io/control-plane", "node.kubernetes.io/not-ready"}
+    assert {one["key"] for one in pod["tolerations"]} == on_hosts, "it needs no pods' network"
     (container,) = pod["containers"]
     assert {"--bind-address=127.0.0.1", "--secure-port=4443"} <= set(container["args"])
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
