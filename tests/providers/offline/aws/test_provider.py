@@ -112,3 +112,27 @@ def test_what_aws_refuses_names_the_thing_the_call_and_the_reason(endpoint: str)
         with pytest.raises(grpc.RpcError) as caught:
             plugin.Create(provider_pb2.CreateRequest(urn=urn(SUBNET, "private-a"), properties=inputs))
     assert caught.value.details().startswith(f"{SUBNET} private-a: create: CreateSubnet: InvalidVpcID.NotFound: ")
+
+
+def test_a_subnet_that_names_no_zone_gets_one(endpoint: str) -> None:
+    with serving() as plugin:
+        configure(plugin, endpoint)
+
+        def made(token: str, values: dict) -> dict:
+            answer = plugin.Create(provider_pb2.CreateRequest(urn=urn(token), properties=encode(values)))
+            return decode(answer.properties).values | {"id": answer.id}
+
+        vpc = made("aws:ec2/vpc:Vpc", {"cidrBlock": "10.0.0.0/16"})
+        inputs = {"vpcId": vpc["id"], "cidrBlock": "10.0.0.0/24"}
+        subnet = made(SUBNET, inputs)
+        assert subnet["availabilityZone"].startswith("eu-central-1")
+        same = plugin.Diff(
+            provider_pb2.DiffRequest(
+                id=subnet["id"],
+                urn=urn(SUBNET),
+                olds=encode({key: value for key, value in subnet.items() if key != "id"}),
+                oldInputs=encode(inputs),
+                news=encode(inputs),
+            )
+        )
+        assert same.changes == provider_pb2.DiffResponse.DIFF_NONE, list(same.replaces)

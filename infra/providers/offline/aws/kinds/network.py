@@ -128,7 +128,7 @@ KINDS: Final = (
         lambda aws, inputs: aws.create_subnet(
             VpcId=inputs["vpcId"],
             CidrBlock=inputs["cidrBlock"],
-            AvailabilityZone=inputs["availabilityZone"],
+            **given(AvailabilityZone=inputs.get("availabilityZone")),
             TagSpecifications=specified("subnet", inputs),
         )["Subnet"]["SubnetId"],
         lambda aws, rid: (
