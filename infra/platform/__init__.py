@@ -119,7 +119,7 @@ class Platform(pulumi.ComponentResource):
         else:
             alerts = args.monitoring.alerts if args.monitoring else None
             dns = CoreDns("coredns", cluster=self.cluster, alerts=alerts, index=args.index, opts=networked)
-            # Before the network, for it uses the hosts': it says nothing before it has read the kubelets for half a minute.
+            # Before the network, for it uses the hosts': it is ready half a minute after it has begun to read kubelets.
             MetricsServer("metrics-server", cluster=self.cluster, index=args.index, opts=child)
             self.ready = [dns.deployment, priorities]
         self.metrics_readers = (READER,) if args.monitoring else ()
