@@ -131,7 +131,7 @@ def test_a_subnet_that_names_no_zone_gets_one(endpoint: str) -> None:
                 id=subnet["id"],
                 urn=urn(SUBNET),
                 olds=encode({key: value for key, value in subnet.items() if key != "id"}),
-                oldInputs=encode(inputs),
+                old_inputs=encode(inputs),
                 news=encode(inputs),
             )
         )
