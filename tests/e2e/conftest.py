@@ -56,12 +56,29 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
 
 
 def _scene() -> str:
-    """Where pods are, and the load balancers' last words."""
+    """Where pods are, the load balancers' last words, and what Cilium's agents make of the network."""
     said = ("journalctl", "-u", "haproxy", "-u", "keepalived", "--since", "-60s", "--no-pager", "-o", "short-precise")
     parts = [_told(lambda: cluster.kubectl(ENVIRONMENT, "get", "pods", "-A", "-o", "wide"))]
     for name in machines.statuses(ENVIRONMENT):
         parts += [f"--- {name}", _told(functools.partial(machines.run, name, *said))]
+    agents = ("-n", "kube-system", "-l", "k8s-app=cilium")
+    warned = ("logs", *agents, "--prefix", "--since=10m", "--tail=2000", "--max-log-requests=20")
+    for pod in _listed(lambda: cluster.items(ENVIRONMENT, "pods", *agents)):
+        inside = ("exec", "-n", "kube-system", pod["metadata"]["name"], "-c", "cilium-agent", "--", "cilium-dbg")
+        parts.append(f"--- {pod['metadata']['name']} on {pod['spec'].get('nodeName')}")
+        for question in (("status", "--brief"), ("endpoint", "list"), ("bpf", "ipcache", "list")):
+            parts.append(_told(functools.partial(cluster.kubectl, ENVIRONMENT, *inside, *question)))
+    lines = _told(lambda: cluster.kubectl(ENVIRONMENT, *warned)).splitlines()
+    parts += [line for line in lines if "level=warn" in line or "level=error" in line][-100:]
     return "\n".join(parts)
+
+
+def _listed(ask: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The answer, or nothing."""
+    try:
+        return ask()
+    except Exception:
+        return []
 
 
 def _told(ask: Callable[[], str]) -> str:
