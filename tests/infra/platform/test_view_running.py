@@ -178,7 +178,7 @@ class Running:
             except httpx.TransportError:
                 pass
             assert time.monotonic() < deadline, [log.read_text()[-3000:] for log in self.folder.glob("*/log")]
-            time.sleep(0.2)
+            time.sleep(0.2)  # between two looks
 
 
 @pytest.fixture
@@ -227,7 +227,7 @@ def test_what_was_measured_during_a_cut_arrives_after_it(running: Running) -> No
         running.until(60, lambda: len(samples(start)) > 3)
         link.cut = True
         began = time.time()
-        time.sleep(cut_s)
+        time.sleep(cut_s)  # the cut itself
         during = [at for at in samples(start) if at > began + 1]
         link.heal()
         healed = time.time()
