@@ -25,6 +25,12 @@ from ops.up import load
 from tests.e2e.both_sites import Champions, two_champions
 
 ENVIRONMENT = os.environ.get("ISTHMUS_ENV", "local")
+ASKED_OF_CILIUM = (
+    ("status", "--brief"),
+    ("endpoint", "list"),
+    ("bpf", "ipcache", "list"),
+    ("shell", "--", "db/show", "backends"),
+)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -66,7 +72,7 @@ def _scene() -> str:
     for pod in _listed(lambda: cluster.items(ENVIRONMENT, "pods", *agents)):
         inside = ("exec", "-n", "kube-system", pod["metadata"]["name"], "-c", "cilium-agent", "--", "cilium-dbg")
         parts.append(f"--- {pod['metadata']['name']} on {pod['spec'].get('nodeName')}")
-        for question in (("status", "--brief"), ("endpoint", "list"), ("bpf", "ipcache", "list")):
+        for question in ASKED_OF_CILIUM:
             parts.append(_told(functools.partial(cluster.kubectl, ENVIRONMENT, *inside, *question)))
     lines = _told(lambda: cluster.kubectl(ENVIRONMENT, *warned)).splitlines()
     parts += [line for line in lines if "level=warn" in line or "level=error" in line][-100:]

@@ -44,6 +44,19 @@ def inference_pods(environment: str, site: str) -> list[dict]:
     return cluster.items(environment, "pods", *selector, site=site)
 
 
+def known_pods(environment: str, site: str) -> dict[str, set[str]]:
+    """Host -> addresses of inference's pods, of either site, as its agent knows them."""
+    found = {}
+    for pod in cluster.items(environment, "pods", "-n", "kube-system", "-l", "k8s-app=cilium", site=site):
+        where = ("-n", "kube-system", pod["metadata"]["name"], "-c", "cilium-agent")
+        asked = ("exec", *where, "--", "cilium-dbg", "shell", "--", "db/show", "backends")
+        rows = [line.split() for line in cluster.kubectl(environment, *asked, site=site, timeout=60).splitlines()]
+        found[pod["spec"]["nodeName"]] = {
+            row[1].partition(":")[0] for row in rows if row[:1] == ["workloads/inference"]
+        }
+    return found
+
+
 def predictions(environment: str, site: str) -> int:
     """How many predictions the pods that a site has now have made."""
     total = 0
@@ -91,6 +104,12 @@ def test_without_a_pod_at_home_the_other_site_answers_and_requests_come_home_aga
 ) -> None:
     home_ingress = {"onprem": ingress, "cloud": cloud_ingress}[home]
     url, body = f"{home_ingress}/v2/models/digits/infer", a_prediction()
+    # An agent whose connection to the mesh was lost, as by the test before, knows of it only after its probes.
+    others = {pod["status"]["podIP"] for pod in inference_pods(environment, away_site)}
+    wait_for(
+        f"agents on {home} know the pods of {away_site}",
+        lambda: all(known >= others for known in known_pods(environment, home).values()),
+    )
     with Poller(url, interval=0.1, timeout=5, body=body) as client:
         time.sleep(3)
         with no_pod_at_home(environment, home):
