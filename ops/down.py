@@ -16,8 +16,11 @@ from ops.up import load
 MADE = ("pulumi", "machines", "nas", "ansible", "aws-api")
 """What of an environment's state goes with its lab; keys and logs stay."""
 
-RELEASE_S = 60
+RELEASE_S = 300
 """The kernel ends the mounts of a container after its last process, and first writes what they had not written yet."""
+
+PATIENCE_S = 5
+"""Who waits longer than this is told what for."""
 
 
 def down(environment: str, *, everyone: bool = False) -> int:
@@ -50,12 +53,16 @@ def down(environment: str, *, everyone: bool = False) -> int:
 
 def _released(folder: Path) -> list[str]:
     """Waits until no loop device uses a file of the folder, which is about to be removed; those that still do."""
-    deadline = time.monotonic() + RELEASE_S
+    start, told_why = time.monotonic(), False
     while True:
         # By the file itself: the path that a device tells is that of the machine which attached it.
         asked = [["losetup", "--noheadings", "--output", "NAME", "--associated", str(one)] for one in folder.rglob("*")]
         told = [subprocess.run(one, text=True, capture_output=True, check=True).stdout.split() for one in asked]
         devices = sorted({name for names in told for name in names})
-        if not devices or time.monotonic() > deadline:
+        waited = time.monotonic() - start
+        if not devices or waited > RELEASE_S:
             return [f"{device} still uses a file of {folder}" for device in devices]
+        if waited > PATIENCE_S and not told_why:
+            say(f"    waiting until the kernel lets go of {', '.join(devices)}, for at most {RELEASE_S} s")
+            told_why = True
         time.sleep(0.1)

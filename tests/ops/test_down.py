@@ -36,5 +36,15 @@ def test_a_device_that_goes_is_waited_for(nas: Path, monkeypatch: pytest.MonkeyP
     assert down._released(nas) == []
 
 
+def test_who_waits_for_long_is_told_once_what_for(
+    nas: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(down, "PATIENCE_S", 0)
+    down._released(nas)
+    assert capsys.readouterr().out.splitlines() == [
+        "    waiting until the kernel lets go of /dev/loop7, for at most 0.3 s"
+    ]
+
+
 def test_a_lab_without_volumes_has_none(tmp_path: Path) -> None:
     assert down._released(tmp_path / "nas") == []
