@@ -2,24 +2,22 @@
 
 `load` gives a frozen Environment or raises InvalidEnvironment, which lists every problem, each in one line that names
 the key, the rule and the fix. Rules within one key are here and in environment_values.py, rules between keys in
-environment_checks.py. No pulumi here: the file can be checked anywhere. Command:
-`python -m infra.environment schema | check FILE...`
+environment_checks.py; environment_errors.py words what the model refuses. No pulumi here: the file can be checked
+anywhere. Command: `python -m infra.environment schema | check FILE...`
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
 from pydantic import Field, ValidationError
 
-from infra import environment_checks, strict_yaml
+from infra import environment_checks, environment_errors, strict_yaml
 from infra.accelerators import Accelerator, AcceleratorRequest
 from infra.alerts import Alerts
 from infra.autoscaling import Autoscaling
@@ -325,58 +323,6 @@ class Environment(Model):
     workloads: Workloads
 
 
-def _key(location: tuple[int | str, ...]) -> str:
-    """("onprem", "hosts", 1, "address") as a reader finds it: onprem.hosts[1].address."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".") or "file"
-
-
-def _example(location: tuple[int | str, ...]) -> str:
-    """The reviewed file that shows the key: a lab has no cloud of Amazon's own, no state there, and tells nobody."""
-    elsewhere = location[:1] in (("cloud",), ("state",)) or location[:3] == ("platform", "monitoring", "alerts")
-    return "environments/prod.yaml" if elsewhere else "environments/local.yaml"
-
-
-def _fields_at(location: tuple[int | str, ...]) -> list[str]:
-    """The keys that the model knows where `location` leads, from the schema that it generates."""
-    schema = root = Environment.model_json_schema()
-    for part in location:
-        schema = schema["items"] if isinstance(part, int) else schema["properties"][part]
-        options = [schema, *schema.get("anyOf", ())]  # a part that may be left out is this or null
-        ref = next((option["$ref"] for option in options if "$ref" in option), None)
-        schema = root["$defs"][ref.rpartition("/")[2]] if ref else schema
-    return list(schema.get("properties", {}))
-
-
-def _meant(location: tuple[int | str, ...]) -> str | None:
-    """The key of the model that an unknown key is probably a misspelling of."""
-    return next(iter(difflib.get_close_matches(str(location[-1]), _fields_at(location[:-1]), n=1)), None)
-
-
-def _explain_all(errors: Sequence[Any]) -> list[str]:
-    """Pydantic's errors, each once: a misspelt key is not also a missing one, nor is a list short of a faulty entry."""
-    unknown = [error["loc"] for error in errors if error["type"] == "extra_forbidden"]
-    meant = {(*location[:-1], _meant(location)) for location in unknown}
-    inside = {error["loc"][:depth] for error in errors for depth in range(1, len(error["loc"]))}
-    told_already = {"missing": meant, "too_short": inside}
-    return [_explain(error) for error in errors if error["loc"] not in told_already.get(error["type"], ())]
-
-
-def _explain(error: Any) -> str:
-    """One of pydantic's errors as key, rule and fix."""
-    location, kind, value = error["loc"], error["type"], error["input"]
-    if kind == "extra_forbidden":
-        near = _meant(location)
-        fix = f"did you mean `{near}`?" if near else f"remove it; known here: {', '.join(_fields_at(location[:-1]))}"
-        return f"{_key(location)}: unknown key; {fix}"
-    if kind == "missing":
-        return f"{_key(location)}: required key is missing; add it as in {_example(location)}"
-    if kind == "value_error":
-        return f"{_key(location)}: {error['ctx']['error']}"
-    rule = error["msg"][0].lower() + error["msg"][1:]
-    shown = f"{value!r} is refused, " if isinstance(value, (str, int, float, bool)) else ""
-    return f"{_key(location)}: {shown}{rule}; correct it as in {_example(location)}"
-
-
 def parse(path: Path) -> Environment:
     """The file as the model alone takes it; raises OSError, or ValueError (pydantic's for what the model refuses)."""
     return Environment.model_validate(strict_yaml.parse(path.read_text(encoding="utf-8")))
@@ -390,7 +336,9 @@ def load(path: Path) -> Environment:
     except OSError as error:
         raise InvalidEnvironment([f"{shown}: cannot be read ({error.strerror}); name one of environments/"]) from error
     except ValidationError as error:
-        raise InvalidEnvironment([f"{shown}: {line}" for line in _explain_all(error.errors())]) from error
+        raise InvalidEnvironment(
+            [f"{shown}: {line}" for line in environment_errors.explained(error, Environment)]
+        ) from error
     except ValueError as error:
         raise InvalidEnvironment([f"{shown}: {error}"]) from error
     problems = environment_checks.problems(environment)
