@@ -52,9 +52,13 @@ def _rendered(cluster: Cluster, index: Index, kubernetes_version: str) -> list[c
             cluster.api_host if isinstance(cluster.api_host, str) else API_HOST,
             agent_image=pods.image(index.artifact("cilium")),
             operator_image=pods.image(index.artifact("cilium-operator")),
-            mesh=mesh_values.values(pods.image(index.artifact(MESH_IMAGE)), CERTIFICATE) if cluster.mesh else None,
+            mesh=_mesh_values(cluster, index) if cluster.mesh else None,
         ),
     )
+
+
+def _mesh_values(cluster: Cluster, index: Index) -> dict[str, Any]:
+    return mesh_values.values(pods.image(index.artifact(MESH_IMAGE)), CERTIFICATE, cluster)
 
 
 def told(value: Any, later: Mapping[str, pulumi.Input[str]]) -> Any:

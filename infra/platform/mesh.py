@@ -13,11 +13,11 @@ import pulumi
 from pulumi_kubernetes import core
 
 from infra import naming
-from infra.platform import pods, policies, published
+from infra.platform import mesh_values, pods, policies, published
 from infra.platform.cluster import Cluster
 from infra.resources import Authority, Certificate
 
-APP: Final = "clustermesh-apiserver"
+APP: Final = mesh_values.APP
 NAMESPACE: Final = "kube-system"
 PORT: Final = 2379
 PEERS: Final = "cilium-clustermesh"

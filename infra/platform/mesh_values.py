@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from infra.platform import pods
+from infra.platform.cluster import Cluster
+
+APP: Final = "clustermesh-apiserver"
+MOST: Final = 2
+"""Each replica has all that it tells in an etcd of its own: a third one would be no help when one is lost."""
 
 SCRATCH: Final = {"tmp": "/tmp", "run": "/var/run/cilium"}
 """Where the programs put sockets for diagnostics: volume -> mount path."""
 
 
-def values(image: str, certificate: str) -> dict[str, Any]:
-    """Values below `clustermesh`. Another `certificate`, a mark of it, starts the pod anew."""
+def values(image: str, certificate: str, cluster: Cluster) -> dict[str, Any]:
+    """Values below `clustermesh`. Another `certificate`, a mark of it, starts the pods anew."""
+    replicas = min(MOST, len(cluster.workers))
     return {
         "useAPIServer": True,
         "apiserver": {
             "image": {"override": image, "pullPolicy": "IfNotPresent"},
+            "replicas": replicas,
+            "topologySpreadConstraints": _camel_case(pods.apart(APP, replicas=replicas, cluster=cluster)),
+            "podDisruptionBudget": {"enabled": replicas > 1},
             # Agents ask the other site themselves, as processes of their hosts. What would ask for them is a pod, and
             # one on the host that ends the tunnels leaves the site under its own address, which the other end drops.
             "kvstoremesh": {"enabled": False},
@@ -49,6 +59,13 @@ def values(image: str, certificate: str) -> dict[str, Any]:
             ],
         },
     }
+
+
+def _camel_case(value: Any) -> Any:
+    """What Pulumi calls max_skew is maxSkew to a chart."""
+    if isinstance(value, dict):
+        return {re.sub("_(.)", lambda found: found[1].upper(), key): _camel_case(one) for key, one in value.items()}
+    return [_camel_case(one) for one in value] if isinstance(value, list) else value
 
 
 def _locked() -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import httpx
@@ -12,16 +12,22 @@ import pytest
 
 from infra.environment import Environment
 from infra.naming import INGRESS_POD_PORT
+from infra.platform import mesh
 from infra.platform.monitoring import names
 from ops import cluster, machines, predict, sites
+from ops.console import Failure
 from tests.cluster import watching
 from tests.cluster.probes import Target, running
 from tests.e2e.both_sites import a_prediction, reaches, vpn, wait_for
 from tests.e2e.polling import Poller
+from tests.e2e.test_failover import holder
 
 SWITCH_S = 15.0
 """Longest that requests may fail when the last pod at home has gone: load balancers' checks, and an agent's turn."""
 
+
+TOLD_S = 90.0
+"""Longest until the other site is told of a pod again, when the host is lost that told of it until then."""
 
 PEER_TOLD_S = 300.0
 """Longest from a cut to the alert, which waits two minutes once agents know; and from its end."""
@@ -147,6 +153,39 @@ def _answers(url: str, body: str) -> bool:
         return httpx.post(url, content=body, timeout=5).status_code == 200
     except httpx.HTTPError:
         return False
+
+
+def test_a_host_that_tells_the_other_site_may_be_lost(
+    environment: str, settings: Environment, power: Callable[[str, str], None]
+) -> None:
+    network = settings.onprem.network
+    telling = cluster.items(environment, "pods", "-n", mesh.NAMESPACE, "-l", f"app.kubernetes.io/name={mesh.APP}")
+    hosts = {pod["spec"]["nodeName"] for pod in telling}
+    assert len(hosts) == 2, "on two hosts"
+    # The link stays where it is.
+    lost = next(host for host in sorted(hosts) if host != holder(settings, str(network.api_address)))
+    gone = next(pod for pod in inference_pods(environment, "onprem") if pod["spec"]["nodeName"] != lost)
+    wait_for(
+        "agents of the other site know a pod",
+        lambda: all(gone["status"]["podIP"] in known for known in known_pods(environment, "cloud").values()),
+    )
+    power(lost, "power-off")
+    start = time.monotonic()
+    wait_for("an API server that is left", lambda: _deleted(environment, gone))
+    wait_for(
+        "they know that it went",
+        lambda: not any(gone["status"]["podIP"] in known for known in known_pods(environment, "cloud").values()),
+        TOLD_S,
+    )
+    print(f"{lost} lost power: {time.monotonic() - start:.0f} s later the other site knew that a pod had gone since")
+
+
+def _deleted(environment: str, pod: dict) -> bool:
+    try:
+        cluster.kubectl(environment, "delete", "pod", "-n", "workloads", pod["metadata"]["name"], "--wait=false")
+    except Failure:
+        return False
+    return True
 
 
 def test_a_lost_peer_is_told_on_both_sites(environment: str, settings: Environment) -> None:

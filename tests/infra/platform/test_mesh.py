@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 import pytest
@@ -126,7 +127,9 @@ def test_secrets_have_the_names_and_keys_that_the_chart_mounts(site: str) -> Non
 @pytest.mark.parametrize("site", SITES)
 def test_on_hosts_the_load_balancers_hand_on_to_the_entrance(site: str) -> None:
     spec = the("hybrid", site, "Service", mesh.APP)["spec"]
-    assert (spec["type"], spec["externalTrafficPolicy"]) == ("NodePort", "Cluster"), "one pod, asked at any host"
+    assert (spec["type"], spec["externalTrafficPolicy"]) == ("NodePort", "Cluster"), (
+        "fewer pods than hosts, asked at any host"
+    )
     (port,) = spec["ports"]
     assert (port["port"], port["nodePort"]) == (2379, 32379)
     variables = recording.the(program.of("hybrid").resources, "Playbook", site).inputs["variables"]
@@ -226,11 +229,32 @@ def test_pods_packets_fit_the_link(site: str) -> None:
 @pytest.mark.parametrize("site", SITES)
 def test_an_agent_that_starts_while_the_link_is_cut_goes_on_soon(site: str) -> None:
     values = cilium_values.values(facts(site), "api", agent_image="a", operator_image="o")
-    assert values["extraConfig"] == {"clustermesh-sync-timeout": "10s"}
+    assert values["extraConfig"]["clustermesh-sync-timeout"] == "10s"
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_an_agent_that_is_told_nothing_any_more_asks_another_within_the_half_of_a_minute(site: str) -> None:
+    values = cilium_values.values(facts(site), "api", agent_image="a", operator_image="o")
+    probes = json.loads(values["extraConfig"]["kvstore-opt"])
+    seconds = [int(probes[f"etcd.keepalive{what}"].removesuffix("s")) for what in ("Heartbeat", "Timeout")]
+    assert sum(seconds) < 30
+    # etcd closes the connection of who probes it more often (--grpc-keepalive-min-time)
+    assert seconds[0] >= 5
+
+
+def test_who_tells_the_other_site_may_be_lost_where_there_are_two_hosts() -> None:
+    onprem, alone = facts("onprem"), dataclasses.replace(facts("onprem"), workers=("one",))
+    apiserver = mesh_values.values("image", "mark", onprem)["apiserver"]
+    assert apiserver["replicas"] == 2 and apiserver["podDisruptionBudget"] == {"enabled": True}
+    (spread,) = apiserver["topologySpreadConstraints"]
+    assert (spread["topologyKey"], spread["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "DoNotSchedule")
+    assert spread["labelSelector"] == {"matchLabels": {"app.kubernetes.io/name": mesh.APP}}
+    apiserver = mesh_values.values("image", "mark", alone)["apiserver"]
+    assert apiserver["replicas"] == 1 and apiserver["podDisruptionBudget"] == {"enabled": False}
 
 
 def test_the_chart_is_left_no_certificate_and_no_service_to_make() -> None:
-    apiserver = mesh_values.values("image", "mark")["apiserver"]
+    apiserver = mesh_values.values("image", "mark", facts("onprem"))["apiserver"]
     assert apiserver["tls"]["auto"] == {"enabled": False} and apiserver["tls"]["enableSecrets"] is False
     assert apiserver["service"] == {"externallyCreated": True}
 
