@@ -14,6 +14,7 @@ from infra.platform.monitoring import names
 from infra.providers.isthmus.podman import Podman
 from ops import cluster, machines
 from tests.cluster import watching
+from tests.e2e.addresses import holder, holds
 from tests.e2e.conftest import wait_until_whole
 from tests.e2e.polling import Poller
 from tests.e2e.work import await_tarrying, begin, finished, round_trip
@@ -22,19 +23,6 @@ BOUND_S = 5.0
 """An outage above this fails the test; what was measured is printed (facts.md saw 0.7-0.9 s on a quieter machine)."""
 TOLD_S = 30.0
 """Within this of the loss of a host's power Prometheus must have said that the host is down."""
-
-
-def holder(settings: Environment, address: str, *, without: str | None = None) -> str:
-    """The machine that holds a floating address now; a machine `without` power can't be asked."""
-    for host in settings.onprem.hosts:
-        if host.name != without and holds(host.name, address):
-            return host.name
-    raise AssertionError(f"no machine holds {address}")
-
-
-def holds(machine: str, address: str) -> bool:
-    """Whether the machine has that address now."""
-    return f" {address}/" in machines.run(machine, "ip", "-o", "-4", "addr", "show")
 
 
 def until(seconds: float, true: Callable[[], bool], otherwise: str) -> None:

@@ -18,9 +18,9 @@ from ops import cluster, machines, predict, sites
 from ops.console import Failure
 from tests.cluster import watching
 from tests.cluster.probes import Target, running
+from tests.e2e.addresses import holder
 from tests.e2e.both_sites import a_prediction, reaches, vpn, wait_for
 from tests.e2e.polling import Poller
-from tests.e2e.test_failover import holder
 
 SWITCH_S = 15.0
 """Longest that requests may fail when the last pod at home has gone: load balancers' checks, and an agent's turn."""
@@ -33,15 +33,21 @@ PEER_TOLD_S = 300.0
 """Longest from a cut to the alert, which waits two minutes once agents know; and from its end."""
 
 
+def agents_say(environment: str, site: str, *question: str) -> dict[str, str]:
+    """Host -> what its agent prints when cilium-dbg asks it."""
+    answers = {}
+    for pod in cluster.items(environment, "pods", "-n", "kube-system", "-l", "k8s-app=cilium", site=site):
+        asked = ("exec", "-n", "kube-system", pod["metadata"]["name"], "-c", "cilium-agent", "--", "cilium-dbg")
+        answers[pod["spec"]["nodeName"]] = cluster.kubectl(environment, *asked, *question, site=site, timeout=60)
+    return answers
+
+
 def mesh_state(environment: str, site: str) -> dict[str, dict[str, bool]]:
     """Host -> other cluster -> whether its agent knows all of that."""
     found = {}
-    for pod in cluster.items(environment, "pods", "-n", "kube-system", "-l", "k8s-app=cilium", site=site):
-        where = ("-n", "kube-system", pod["metadata"]["name"], "-c", "cilium-agent")
-        asked = ("exec", *where, "--", "cilium-dbg", "status", "--output", "json")
-        status = json.loads(cluster.kubectl(environment, *asked, site=site, timeout=60))
-        known = (status.get("cluster-mesh") or {}).get("clusters") or []
-        found[pod["spec"]["nodeName"]] = {one["name"]: one.get("ready", False) for one in known}
+    for host, said in agents_say(environment, site, "status", "--output", "json").items():
+        known = (json.loads(said).get("cluster-mesh") or {}).get("clusters") or []
+        found[host] = {one["name"]: one.get("ready", False) for one in known}
     return found
 
 
@@ -53,13 +59,9 @@ def inference_pods(environment: str, site: str) -> list[dict]:
 def known_pods(environment: str, site: str) -> dict[str, set[str]]:
     """Host -> addresses of inference's pods, of either site, as its agent knows them."""
     found = {}
-    for pod in cluster.items(environment, "pods", "-n", "kube-system", "-l", "k8s-app=cilium", site=site):
-        where = ("-n", "kube-system", pod["metadata"]["name"], "-c", "cilium-agent")
-        asked = ("exec", *where, "--", "cilium-dbg", "shell", "--", "db/show", "backends")
-        rows = [line.split() for line in cluster.kubectl(environment, *asked, site=site, timeout=60).splitlines()]
-        found[pod["spec"]["nodeName"]] = {
-            row[1].partition(":")[0] for row in rows if row[:1] == ["workloads/inference"]
-        }
+    for host, said in agents_say(environment, site, "shell", "--", "db/show", "backends").items():
+        rows = [line.split() for line in said.splitlines()]
+        found[host] = {row[1].partition(":")[0] for row in rows if row[:1] == ["workloads/inference"]}
     return found
 
 

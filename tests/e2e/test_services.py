@@ -9,9 +9,9 @@ from typing import Any
 from infra import addressing
 from infra.environment import SiteNetwork
 from ops import cluster, machines
+from tests.e2e.addresses import holder
 from tests.e2e.both_sites import wait_for
 from tests.e2e.conftest import wait_until_whole
-from tests.e2e.test_failover import holder
 
 CONNECTIONS = 30
 """To a Service, one after the other. With one address among three that nobody has, ten of them come to nothing."""

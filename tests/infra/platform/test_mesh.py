@@ -230,6 +230,7 @@ def test_pods_packets_fit_the_link(site: str) -> None:
 def test_an_agent_that_starts_while_the_link_is_cut_goes_on_soon(site: str) -> None:
     values = cilium_values.values(facts(site), "api", agent_image="a", operator_image="o")
     assert values["extraConfig"]["clustermesh-sync-timeout"] == "10s"
+    assert values["extraConfig"].keys() == {"clustermesh-sync-timeout", "kvstore-opt"}, "and nothing else is its own"
 
 
 @pytest.mark.parametrize("site", SITES)
