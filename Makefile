@@ -4,7 +4,7 @@ SITE ?= onprem
 ISTHMUS := @ops/isthmus
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check preview status down env machine predict bench mirror
+.PHONY: help up test check preview status down env machine predict backups bench mirror
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -35,6 +35,9 @@ machine: ## a fault by hand: NAME=onprem-2 DO=power-off|power-on|freeze|thaw|reb
 
 predict: ## send a real digit to the served model through the site's ingress [SITE=onprem] [INDEX=0]
 	$(ISTHMUS) predict --env $(ENV) --site $(SITE) $(if $(INDEX),--index $(INDEX))
+
+backups: ## copies of etcd's backups on the other site; ARGS="HOST FOLDER" fetches one [ARGS="HOST FOLDER --before 2026-01-31T00:30"]
+	$(ISTHMUS) backups --env $(ENV) $(ARGS)
 
 bench: ## the benchmarks; writes .state/bench.json and prints a table [ARGS=inference]
 	$(ISTHMUS) bench --env $(ENV) $(ARGS)

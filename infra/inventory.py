@@ -61,11 +61,13 @@ def variables(
     *,
     linked: bool = False,
     peer: IPv4Network | None = None,
+    backup_store: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The play variables of the site of that name; ansible/site.yml hands each to the role that it belongs to.
 
     `tcp_services`: what the ingress address serves beside the workloads; `linked`: whether tunnels follow the API's.
-    `peer`: where the other site's hosts are, if there is one.
+    `peer`: where the other site's hosts are, if there is one. `backup_store`: where control planes send backups, if
+    anywhere; its certificate is still an Output.
     """
     network = site.network
     mirror = addressing.mirror_url(network)
@@ -98,6 +100,7 @@ def variables(
         "pause_image": index.artifact("pause").image,
         "data_folders": [naming.OBJECT_STORE_PATH],
         "metrics_folder": naming.METRICS_PATH,
+        "backup_store": dict(backup_store or {}),
         "reset_allowed": site.reset_allowed,
     }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
-from typing import Final
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -18,14 +17,14 @@ from infra.environment import Cluster as Identity
 from infra.naming import TcpService
 from infra.onprem import Site, SiteArgs
 from infra.platform import Platform, PlatformArgs, Provided, Shown, cluster, mesh, policies, published
+from infra.platform.backups import Backups
 from infra.platform.credentials import Keys
 from infra.platform.csi import classes
 from infra.platform.monitoring import ClientKey, Sender, from_outside
 from infra.resources import Authority
-from infra.workloads import Copies, Workloads, WorkloadsArgs, model_store
+from infra.workloads import Workloads, WorkloadsArgs, model_store, replication
 from infra.workloads.model_store import ModelStore
-
-AWS_API_PORT: Final = 5000
+from infra.workloads.replication import Copies
 
 AlertSecrets = Mapping[str, pulumi.Output[str]]
 """Of those who are told of alerts, by their names."""
@@ -43,10 +42,13 @@ class Onprem:
     platform: Platform
     authority: Authority | None
     view_key: ClientKey | None
+    backups: Backups | None
+    """None where the site stands alone: a copy of a backup is of use elsewhere only."""
 
 
 def onprem(env: Environment, index: Index, alert_secrets: AlertSecrets) -> Onprem:
     """The on-prem site."""
+    backups = Backups("backups") if env.cloud else None
     site = Site(
         "onprem",
         SiteArgs(
@@ -58,6 +60,7 @@ def onprem(env: Environment, index: Index, alert_secrets: AlertSecrets) -> Onpre
             linked=bool(env.cloud),
             peer=env.cloud.network.cidr if env.cloud else None,
             nvidia_hosts=nodes.nvidia_hosts(env),
+            backup_store=backups.store(env.onprem.network.ingress_address) if backups else {},
         ),
     )
     joined = meshes.onprem(env)
@@ -78,6 +81,7 @@ def onprem(env: Environment, index: Index, alert_secrets: AlertSecrets) -> Onpre
             object_store=env.platform.object_store,
             index=index,
             published=bool(env.cloud),
+            backups_keys=backups.keys if backups else None,
             accelerators=nodes.offers(env, "onprem"),
             monitoring=env.platform.monitoring,
             # The page at Amazon is behind a load balancer whose address is known to nobody beforehand.
@@ -106,7 +110,11 @@ def onprem(env: Environment, index: Index, alert_secrets: AlertSecrets) -> Onpre
     pulumi.export("api_endpoint", addressing.api_url(env.onprem.network))
     pulumi.export("ingress_url", addressing.ingress_url(env.onprem.network))
     pulumi.export("kubeconfig", site.kubeconfig)
-    return Onprem(site=site, keys=keys, platform=platform, authority=authority, view_key=platform.far_key)
+    if backups:
+        pulumi.export(naming.BACKUPS_KEY_OUTPUT, backups.private_key)
+    return Onprem(
+        site=site, keys=keys, platform=platform, authority=authority, view_key=platform.far_key, backups=backups
+    )
 
 
 def cloud(env: Environment, index: Index, other: Onprem, alert_secrets: AlertSecrets) -> None:
@@ -182,11 +190,13 @@ def _at_amazon(env: Environment, settings: Cloud, index: Index, other: Onprem, a
         there,
         platform,
         own=model_store.amazons(settings.region, half.models.bucket.bucket),
+        backups=model_store.amazons(settings.region, half.backups.bucket.bucket),
         other=other,
         opts=_after(inside, *half.identities, *(copied[name] for name in names[1])),
     )
     assert platform.entrance is not None
     _join(env, other, platform, host=published.host(platform.entrance.service), port=mesh.PORT)
+    pulumi.export(naming.BACKUPS_BUCKET_OUTPUT, half.backups.bucket.bucket)
     pulumi.export("cloud_api_endpoint", half.cluster.endpoint)
     pulumi.export("cloud_ingress_url", published.host(workloads.inference.service).apply(_url))
     pulumi.export("cloud_kubeconfig", half.kubeconfig)
@@ -233,14 +243,18 @@ def _in_lab(env: Environment, settings: Cloud, index: Index, other: Onprem, aler
     )
     _join(env, other, platform, host=str(hosts.network.ingress_address), port=naming.MESH.port)
     api = policies.network(IPv4Network(lab_site.aws_api(settings)))
-    own = ModelStore(
-        endpoint=lab.endpoint,
-        region=settings.region,
-        bucket=half.models.bucket.bucket,
-        keys=Keys(access_key_id="lab", secret_access_key="lab"),
-        egress=[{"to": [api], "ports": policies.ports(AWS_API_PORT)}],
+    own, backups = (
+        ModelStore(
+            endpoint=lab.endpoint,
+            region=settings.region,
+            bucket=bucket,
+            keys=Keys(access_key_id="lab", secret_access_key="lab"),
+            egress=[{"to": [api], "ports": policies.ports(lab_site.AWS_API_PORT)}],
+        )
+        for bucket in (half.models.bucket.bucket, half.backups.bucket.bucket)
     )
-    _workloads(env, index, platform, own=own, other=other, opts=inside)
+    _workloads(env, index, platform, own=own, backups=backups, other=other, opts=inside)
+    pulumi.export(naming.BACKUPS_BUCKET_OUTPUT, half.backups.bucket.bucket)
     pulumi.export("cloud_api_endpoint", addressing.api_url(hosts.network))
     pulumi.export("cloud_ingress_url", addressing.ingress_url(hosts.network))
     pulumi.export("cloud_kubeconfig", half.kubeconfig)
@@ -264,11 +278,21 @@ def _workloads(
     platform: Platform,
     *,
     own: ModelStore,
+    backups: ModelStore,
     other: Onprem,
     opts: pulumi.ResourceOptions,
 ) -> Workloads:
-    """The workloads of the cloud half: it serves from its `own` store, and copies between that and the on-prem one."""
-    others = model_store.garage_from_outside(other.keys, env.onprem.network.ingress_address)
+    """The workloads of the cloud half: it serves from its `own` store, and copies between that and the on-prem one.
+
+    Backups of on-prem hosts come to `backups`.
+    """
+    assert other.backups is not None
+    there = env.onprem.network.ingress_address
+    others = model_store.garage_from_outside(other.keys, there)
+    sealed = model_store.garage_from_outside(
+        other.backups.keys, there, bucket=naming.BACKUPS_BUCKET, secret=naming.BACKUPS_SECRET
+    )
+    control_planes = [host.name for host in env.onprem.having("control_plane")]
     trains = env.workloads.training.site == "cloud"
     source, destination = (own, others) if trains else (others, own)
     return Workloads(
@@ -279,7 +303,10 @@ def _workloads(
             platform=platform,
             store=own,
             trains=trains,
-            copies=Copies(source=source, destination=destination),
+            copies=[
+                Copies(work=replication.champion(env.workloads.inference), source=source, destination=destination),
+                Copies(work=replication.backups(control_planes), source=sealed, destination=backups),
+            ],
         ),
         opts,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from ops.console import run_reporting
 
@@ -35,6 +36,10 @@ def parser() -> argparse.ArgumentParser:
     predict = command("predict", "send a real digit to the served model")
     predict.add_argument("--site", default="onprem", choices=["onprem", "cloud"])
     predict.add_argument("--index", type=int, help="which held-out digit (default: one at random)")
+    copies = command("backups", "list the copies of etcd's backups that the other site keeps, or fetch one")
+    copies.add_argument("host", nargs="?", help="whose newest copy to fetch and open")
+    copies.add_argument("folder", nargs="?", type=Path, help="where to put it, as FOLDER/HOST/TIME")
+    copies.add_argument("--before", help="the newest that the bucket had at that time, such as 2026-01-31T00:30 (UTC)")
     command("bench", "the benchmarks").add_argument("only", nargs="*", help="which (default: all but sites)")
     mirror = command("mirror", "the site mirror", environment=False)
     mirror.add_argument("args", nargs=argparse.REMAINDER, help="sync, list or verify; --help says more")
@@ -81,6 +86,10 @@ def main() -> int:
             from ops.ask import ask
 
             return ask(args.env, args.site, args.index)
+        case "backups":
+            from ops.backups import backups
+
+            return backups(args.env, args.host, args.folder, args.before)
         case "bench":
             from ops.bench.__main__ import bench
 

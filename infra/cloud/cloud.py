@@ -126,7 +126,7 @@ class Cloud(pulumi.ComponentResource):
             "training": (models, ["s3:GetObject", "s3:PutObject"], write),
             "inference": (models, ["s3:GetObject"], read),
             "replication": (models, ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"], write),
-            "backup": (backups, ["s3:GetObject", "s3:PutObject"], write),
+            "backup": (backups, ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"], write),
         }
         made: list[pulumi.Resource] = []
         for name, (bucket, actions, key) in wanted.items():

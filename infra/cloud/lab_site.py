@@ -20,6 +20,7 @@ UPLINKS: Final = (IPv4Network("198.18.1.0/24"), IPv4Network("198.18.2.0/24"))
 
 API_PORT: Final = 443
 """As EKS has it."""
+AWS_API_PORT: Final = 5000
 
 
 def site(cloud: Cloud) -> Onprem:
@@ -61,6 +62,11 @@ def vpn_name(cloud: Cloud) -> str:
 def aws_api(cloud: Cloud) -> IPv4Address:
     """Where the lab answers AWS's API."""
     return cloud.network.cidr[AWS_API]
+
+
+def aws_url(cloud: Cloud) -> str:
+    """The same, as a client takes it."""
+    return f"http://{aws_api(cloud)}:{AWS_API_PORT}"
 
 
 def _nodes(cloud: Cloud) -> Iterator[Host]:

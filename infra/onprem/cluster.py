@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
+from typing import Any
 
 import pulumi
 
@@ -39,6 +40,7 @@ class ClusterArgs:
     host_keys: Mapping[str, pulumi.Input[str]]
     private_key: str
     check_on_diff: bool
+    backup_store: Mapping[str, Any]
 
 
 class Cluster(pulumi.ComponentResource):
@@ -63,6 +65,7 @@ class Cluster(pulumi.ComponentResource):
                 args.tcp_services,
                 linked=args.linked,
                 peer=args.peer,
+                backup_store=args.backup_store,
             ),
             roles_digest=roles_digest(FOLDER, PLAYBOOK),
             outputs=["kubeconfig"],

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network
+from typing import Any
 
 import pulumi
 
@@ -32,6 +33,8 @@ class SiteArgs:
     """Where the other site's hosts are, whose pods' traffic comes through the link."""
     nvidia_hosts: Sequence[str] = ()
     """Names of the hosts that get NVIDIA's driver and container toolkit."""
+    backup_store: Mapping[str, Any] = field(default_factory=dict)
+    """Where control planes send backups (ansible/roles/etcd_backup); empty: nowhere."""
 
 
 class Site(pulumi.ComponentResource):
@@ -77,6 +80,7 @@ class Site(pulumi.ComponentResource):
                 linked=args.linked,
                 peer=args.peer,
                 nvidia_hosts=args.nvidia_hosts,
+                backup_store=args.backup_store,
                 host_keys=host_keys,
                 private_key=str(settings.private_key(environment)),
                 check_on_diff=site.check_hosts or settings.hosts_asked_for(),

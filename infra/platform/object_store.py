@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,7 +11,15 @@ from pulumi_kubernetes import core, policy
 
 from infra.artifacts import Index
 from infra.environment import ObjectStore as Settings
-from infra.naming import OBJECT_STORE, OBJECT_STORE_NAMESPACE, WORKLOADS_NAMESPACE
+from infra.naming import (
+    BACKUPS_BUCKET,
+    BACKUPS_SECRET,
+    CREDENTIALS_SECRET,
+    OBJECT_STORE,
+    OBJECT_STORE_NAMESPACE,
+    S3_BUCKET,
+    WORKLOADS_NAMESPACE,
+)
 from infra.platform import namespaces, object_store_servers, pods, policies
 from infra.platform.cluster import Cluster
 from infra.platform.credentials import Credentials, Keys
@@ -25,12 +34,14 @@ from infra.platform.object_store_settings import (
     replicas,
 )
 from infra.platform.object_store_setup import APP as SETUP
-from infra.platform.object_store_setup import SECRETS, ObjectStoreSetup
+from infra.platform.object_store_setup import SECRETS, ObjectStoreSetup, OpenedBy
 from infra.platform.published import publish
 from infra.platform.storage import LocalVolumes
 from infra.resources import RandomSecret
 
 NAMESPACE: Final = OBJECT_STORE_NAMESPACE
+KEY_NAMES: Final = {S3_BUCKET: "workloads", BACKUPS_BUCKET: "hosts"}
+"""What Garage calls the key of each bucket: who has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +53,14 @@ class ObjectStoreArgs:
     index: Index
     published: bool
     """Whether the site's hosts hand it on, for the site at the other end of the link."""
+    backups_keys: Keys | None = None
+    """What opens a bucket for hosts' backups; None where there is none."""
     metrics_readers: tuple[policies.Peer, ...] = ()
     """Who may ask how it is, at the port of its administration, which does more only for who has its token."""
 
 
 class ObjectStore(pulumi.ComponentResource):
-    """`keys` open it; `ready` is done once the bucket answers to them."""
+    """`keys` open its bucket of models; `ready` is done once that answers to them."""
 
     keys: Keys
     ready: list[pulumi.Resource]
@@ -65,7 +78,10 @@ class ObjectStore(pulumi.ComponentResource):
         namespace = namespaces.confined(NAMESPACE, opts=child)
         inside = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
         self.keys = Credentials("object-store", child).keys
-        secrets = self._secrets(inside)
+        opened = {S3_BUCKET: OpenedBy(keys=self.keys, secret=CREDENTIALS_SECRET)}
+        if args.backups_keys:
+            opened[BACKUPS_BUCKET] = OpenedBy(keys=args.backups_keys, secret=BACKUPS_SECRET)
+        secrets = self._secrets(opened.values(), inside)
         self._reachable(members, args.metrics_readers, inside)
         if args.published:
             publish(APP, NAMESPACE, S3_PORT, OBJECT_STORE, port_name="s3", cluster=args.cluster, opts=inside)
@@ -88,15 +104,15 @@ class ObjectStore(pulumi.ComponentResource):
         # Beside the servers, not after them: they become ready only when the setup has given them a layout.
         setup = ObjectStoreSetup(
             SETUP,
-            state=desired_state(args.cluster, args.settings),
+            state=desired_state(args.cluster, args.settings, {bucket: KEY_NAMES[bucket] for bucket in opened}),
             image=pods.image(args.index.artifact("inference")),
-            credentials=self.keys.mark,
+            keys=opened,
             opts=needed,
         )
         self.ready = [servers, setup.job]
         self.register_outputs({})
 
-    def _secrets(self, inside: pulumi.ResourceOptions) -> list[core.v1.Secret]:
+    def _secrets(self, opened: Iterable[OpenedBy], inside: pulumi.ResourceOptions) -> list[core.v1.Secret]:
         child = pulumi.ResourceOptions(parent=self)
         rpc = RandomSecret("object-store-rpc-secret", bytes=32, opts=child).value
         admin = RandomSecret("object-store-admin-token", bytes=32, opts=child).value
@@ -106,7 +122,7 @@ class ObjectStore(pulumi.ComponentResource):
             string_data={"rpc_secret": rpc, "admin_token": admin},
             opts=inside,
         )
-        return [own, self.keys.secret_in(NAMESPACE, opts=inside)]
+        return [own, *(key.keys.secret_in(NAMESPACE, name=key.secret, opts=inside) for key in opened)]
 
     def _reachable(
         self, members: tuple[Replica, ...], readers: tuple[policies.Peer, ...], inside: pulumi.ResourceOptions

@@ -5,13 +5,14 @@ Pure functions of the environment; object_store.py turns them into objects.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any, Final
 
 from infra import quantities
 from infra.environment import ObjectStore
-from infra.naming import S3_BUCKET, S3_REGION
+from infra.naming import S3_REGION
 from infra.platform.cluster import OBJECT_STORE_OFFSET, Cluster
 from infra.platform.storage import replica_hosts
 
@@ -88,8 +89,8 @@ admin_token_file = "{SECRETS_PATH}/admin_token"
 """
 
 
-def desired_state(cluster: Cluster, store: ObjectStore) -> dict[str, Any]:
-    """What scripts/object_store_setup.py brings about."""
+def desired_state(cluster: Cluster, store: ObjectStore, buckets: Mapping[str, str]) -> dict[str, Any]:
+    """What scripts/object_store_setup.py brings about. `buckets`: each with the name of the key that opens it."""
     capacity = int(quantities.parse(store.capacity))
     return {
         "nodes": [
@@ -101,6 +102,5 @@ def desired_state(cluster: Cluster, store: ObjectStore) -> dict[str, Any]:
             }
             for replica in replicas(cluster, store)
         ],
-        "buckets": [S3_BUCKET],
-        "key": "workloads",
+        "buckets": dict(buckets),
     }

@@ -1,4 +1,4 @@
-"""The Job that turns running Garage servers into one store with our layout, key and bucket.
+"""The Job that turns running Garage servers into one store with our layout, keys and buckets.
 
 It needs Python, which Garage's own image does not have: the inference image is on every host anyway.
 """
@@ -6,14 +6,17 @@ It needs Python, which Garage's own image does not have: the inference image is 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import pulumi
 from pulumi_kubernetes import batch, core
 
-from infra.naming import CREDENTIALS_SECRET, OBJECT_STORE_NAMESPACE
+from infra.naming import OBJECT_STORE_NAMESPACE
 from infra.platform import pods, policies, priorities
+from infra.platform.credentials import Keys
 from infra.platform.object_store_settings import ADMIN_PORT
 from infra.platform.object_store_settings import APP as STORE
 
@@ -31,6 +34,14 @@ DEADLINE_S: Final = 900
 """Longest that the hosts may take to pull images and start the servers."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class OpenedBy:
+    """The key of a bucket, and the Secret of the store's namespace that holds it."""
+
+    keys: Keys
+    secret: str
+
+
 class ObjectStoreSetup(pulumi.ComponentResource):
     """Runs whenever what it is to bring about changes, under a new name; `job` is done when the store is usable."""
 
@@ -42,10 +53,10 @@ class ObjectStoreSetup(pulumi.ComponentResource):
         *,
         state: dict[str, Any],
         image: str,
-        credentials: pulumi.Input[str],
+        keys: Mapping[str, OpenedBy],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """`state`: what the script brings about; `credentials`: a mark that changes with the key."""
+        """`state`: what the script brings about; `keys`: bucket -> what opens it."""
         super().__init__("isthmus:platform:ObjectStoreSetup", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         files = {"setup.py": SCRIPT.read_text(encoding="utf-8"), "state.json": json.dumps(state, indent=2)}
@@ -62,7 +73,8 @@ class ObjectStoreSetup(pulumi.ComponentResource):
             egress=[{"to": [policies.app(STORE)], "ports": policies.ports(ADMIN_PORT)}],
             opts=child,
         )
-        run = pulumi.Output.all(mark=credentials).apply(lambda known: pods.content_name(APP, [files, image, known]))
+        marks = {bucket: key.keys.mark for bucket, key in keys.items()}
+        run = pulumi.Output.all(**marks).apply(lambda known: pods.content_name(APP, [files, image, known]))
         self.job = batch.v1.Job(
             APP,
             metadata={
@@ -74,7 +86,7 @@ class ObjectStoreSetup(pulumi.ComponentResource):
                 "active_deadline_seconds": DEADLINE_S,
                 "template": {
                     "metadata": {"labels": pods.selector(APP)},
-                    "spec": _pod(image, config.metadata["name"]),
+                    "spec": _pod(image, config.metadata["name"], {bucket: key.secret for bucket, key in keys.items()}),
                 },
             },
             opts=pulumi.ResourceOptions(parent=self, custom_timeouts=pulumi.CustomTimeouts(create=f"{DEADLINE_S}s")),
@@ -82,7 +94,7 @@ class ObjectStoreSetup(pulumi.ComponentResource):
         self.register_outputs({})
 
 
-def _pod(image: str, config: pulumi.Input[str]) -> core.v1.PodSpecArgsDict:
+def _pod(image: str, config: pulumi.Input[str], secrets: Mapping[str, str]) -> core.v1.PodSpecArgsDict:
     return {
         "restart_policy": "Never",
         "priority_class_name": priorities.STORAGE,
@@ -107,24 +119,19 @@ def _pod(image: str, config: pulumi.Input[str]) -> core.v1.PodSpecArgsDict:
         ],
         "volumes": [
             {"name": "setup", "config_map": {"name": config}},
-            {
-                "name": "secrets",
-                "projected": {
-                    "default_mode": 0o440,
-                    "sources": [
-                        {"secret": {"name": SECRETS, "items": [_item("admin_token")]}},
-                        {
-                            "secret": {
-                                "name": CREDENTIALS_SECRET,
-                                "items": [_item("access_key_id"), _item("secret_access_key")],
-                            }
-                        },
-                    ],
-                },
-            },
+            {"name": "secrets", "projected": {"default_mode": 0o440, "sources": _sources(secrets)}},
         ],
     }
 
 
-def _item(key: str) -> core.v1.KeyToPathArgsDict:
-    return {"key": key, "path": key}
+def _sources(secrets: Mapping[str, str]) -> list[core.v1.VolumeProjectionArgsDict]:
+    """The administration's token, and for each bucket a folder with both parts of its key."""
+    parts = ("access_key_id", "secret_access_key")
+    found: list[core.v1.VolumeProjectionArgsDict] = [{"secret": {"name": SECRETS, "items": [_item("admin_token")]}}]
+    for bucket, secret in secrets.items():
+        found.append({"secret": {"name": secret, "items": [_item(part, f"{bucket}/") for part in parts]}})
+    return found
+
+
+def _item(key: str, folder: str = "") -> core.v1.KeyToPathArgsDict:
+    return {"key": key, "path": f"{folder}{key}"}

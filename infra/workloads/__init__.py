@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,10 +17,10 @@ from infra.naming import WORKLOADS_NAMESPACE
 from infra.platform import Platform, namespaces
 from infra.workloads.inference import Inference, InferenceArgs
 from infra.workloads.model_store import ModelStore
-from infra.workloads.replication import Replication, ReplicationArgs
+from infra.workloads.replication import Copies, Replication, ReplicationArgs
 from infra.workloads.training import Training, TrainingArgs
 
-__all__ = ["Copies", "Workloads", "WorkloadsArgs"]
+__all__ = ["Workloads", "WorkloadsArgs"]
 
 ROLLOUT_S: Final = 300
 FIRST_MODEL_S: Final = 1800
@@ -27,23 +28,15 @@ FIRST_MODEL_S: Final = 1800
 
 
 @dataclass(frozen=True, kw_only=True)
-class Copies:
-    """From which store to which champions are copied; both as the pods of this cluster reach them."""
-
-    source: ModelStore
-    destination: ModelStore
-
-
-@dataclass(frozen=True, kw_only=True)
 class WorkloadsArgs:
-    """`store` is what this site serves from; `trains`: whether training runs here; `copies`: replication that does."""
+    """`store` is what this site serves from; `trains`: whether training runs here; `copies`: what its pods copy."""
 
     settings: Settings
     index: Index
     platform: Platform
     store: ModelStore
     trains: bool
-    copies: Copies | None = None
+    copies: Sequence[Copies] = ()
 
 
 class Workloads(pulumi.ComponentResource):
@@ -56,19 +49,17 @@ class Workloads(pulumi.ComponentResource):
         platform, settings = args.platform, args.settings
         namespace = namespaces.confined(WORKLOADS_NAMESPACE, opts=pulumi.ResourceOptions(parent=self))
         inside = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
-        stores = {store.secret: store for store in (args.store, *_both(args.copies))}
+        both = [store for one in args.copies for store in (one.source, one.destination)]
+        stores = {store.secret: store for store in (args.store, *both)}
         secrets = [secret for store in stores.values() for secret in store.secrets(inside)]
         ready: list[pulumi.Resource] = [namespace, *secrets, *platform.ready]
         after = pulumi.ResourceOptions(parent=self, depends_on=ready)
-        if args.copies:
+        for copies in args.copies:
             Replication(
-                "replication",
+                copies.work.app,
                 ReplicationArgs(
-                    model=settings.inference.model,
+                    copies=copies,
                     image=args.index.artifact("replication"),
-                    source=args.copies.source,
-                    destination=args.copies.destination,
-                    poll_seconds=settings.inference.poll_seconds,
                     metrics_readers=platform.metrics_readers,
                 ),
                 after,
@@ -100,7 +91,3 @@ class Workloads(pulumi.ComponentResource):
             after,
         )
         self.register_outputs({})
-
-
-def _both(copies: Copies | None) -> tuple[ModelStore, ...]:
-    return (copies.source, copies.destination) if copies else ()

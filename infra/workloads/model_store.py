@@ -85,16 +85,22 @@ def garage(keys: Keys) -> ModelStore:
     )
 
 
-def garage_from_outside(keys: Keys, ingress_address: IPv4Address) -> ModelStore:
+def garage_from_outside(
+    keys: Keys,
+    ingress_address: IPv4Address,
+    *,
+    bucket: str = naming.S3_BUCKET,
+    secret: str = CREDENTIALS_SECRET,
+) -> ModelStore:
     """The on-prem store, from the other end of the link."""
     port = naming.OBJECT_STORE.port
     return ModelStore(
         endpoint=f"http://{ingress_address}:{port}",
         region=naming.S3_REGION,
-        bucket=naming.S3_BUCKET,
+        bucket=bucket,
         keys=keys,
         egress=[{"to": [policies.network(IPv4Network(ingress_address))], "ports": policies.ports(port)}],
-        secret=f"onprem-{CREDENTIALS_SECRET}",
+        secret=f"onprem-{secret}",
     )
 
 

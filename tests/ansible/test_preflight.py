@@ -43,6 +43,7 @@ PLAY: dict[str, Any] = {
     "pod_images": [],
     "pause_image": "registry.k8s.io/pause:3",
     "metrics_folder": "/var/lib/isthmus/metrics",
+    "backup_store": {},
     "isthmus_outputs": "/tmp/x",
     "isthmus_changed_hosts": list(HOSTS),
     "reset_allowed": False,

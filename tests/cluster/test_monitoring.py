@@ -35,6 +35,7 @@ ANSWERS = {
     "object-store": "cluster_healthy",
     "inference": "isthmus_ready",
     "replication": "isthmus_replication_checked_timestamp_seconds",
+    "backup": "isthmus_backup_copy_timestamp_seconds",
     "kubelet": "kubelet_running_pods",
     "cadvisor": "container_memory_working_set_bytes",
     "node": "node_memory_MemAvailable_bytes",
@@ -64,7 +65,10 @@ def prometheus(environment: str, site: str) -> Iterator[Api]:
 
 
 def jobs(environment: str, site: str) -> set[str]:
-    """What there is to read on a site: replication runs where training does not, the object store is on-prem."""
+    """What there is to read on a site: replication runs where training does not, the object store is on-prem.
+
+    Backups are copied to the other site, by who is there.
+    """
     settings = load(environment)
     found = {*ANSWERS} - ({"gpu"} if site != "onprem" or not nodes.nvidia_hosts(settings) else set())
     if not of(environment, site).having("load_balancer"):
@@ -75,6 +79,8 @@ def jobs(environment: str, site: str) -> set[str]:
         found.remove("view")
     if settings.cloud is None or settings.workloads.training.site == site:
         found.remove("replication")
+    if site == "onprem":
+        found.remove("backup")
     return found
 
 

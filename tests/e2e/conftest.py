@@ -42,7 +42,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # another runs them.
     settings = load(ENVIRONMENT)
     scales = settings.workloads.inference.autoscaling is not None
-    there = dict.fromkeys(("test_cloud.py", "test_link.py", "test_mesh.py"), "cloud" in sites.of(settings))
+    there = dict.fromkeys(
+        ("test_backups.py", "test_cloud.py", "test_link.py", "test_mesh.py"), "cloud" in sites.of(settings)
+    )
     there["test_autoscaling.py"] = scales
     without = [item for item in items if item.path.parent == here and not there.get(item.path.name, True)]
     if without:
@@ -121,7 +123,7 @@ def aws(settings: Environment) -> Callable[[str], object]:
     assert settings.cloud is not None
     return lambda service: boto3.client(
         service,
-        endpoint_url=f"http://{lab_site.aws_api(settings.cloud)}:5000",
+        endpoint_url=lab_site.aws_url(settings.cloud),
         region_name=settings.cloud.region,
         aws_access_key_id="lab",
         aws_secret_access_key="lab",

@@ -17,13 +17,13 @@ from infra.paths import ROOT, state
 from infra.providers.isthmus.podman import Podman
 from ops import cluster, engine, machines
 from ops.up import ssh_key
-from tests.ansible.conftest import role_yaml
+from tests.e2e import copies
 from tests.e2e.conftest import variables_for_make, wait_until_whole
 from tests.e2e.polling import Poller
 
-BACKUPS = role_yaml("etcd_backup", "defaults/main.yml")["etcd_backup_folder"]
 RUNBOOK = ROOT / "docs" / "restore-etcd.md"
-COPY = re.compile(r"^ {4}(ssh \S.*)$", re.MULTILINE)
+COPY, FETCH = (re.compile(rf"^ {{4}}({word} \S.*)$", re.MULTILINE) for word in ("ssh", "make backups"))
+"""How a backup is got off a site that stands alone, and how it is had from the other one."""
 QUORUM, DISKS = "## The quorum is lost", "## Every control plane is lost"
 RESTORE_S = 240
 MARK = ("--namespace=default", "configmap")
@@ -58,8 +58,7 @@ def test_a_site_without_quorum_is_restored_from_a_backup(
     assert way[2] and way[3], f"{RUNBOOK} gives no commands there"
     cluster.kubectl(environment, "delete", *MARK, "-l", "test=restore")  # of a run that did not come to its end
     mark(environment, "before-the-backup")
-    machines.run(chosen, "systemctl", "start", "isthmus-backup-etcd")
-    backup = machines.run(chosen, "sh", "-c", f"ls -d {BACKUPS}/[0-9]*Z | tail -n 1").strip()
+    backup = copies.back_up(chosen)
     mark(environment, "after-the-backup")
     assert marks(environment) == {"before-the-backup", "after-the-backup"}
     with Poller(f"{ingress}/v2/health/ready", interval=0.05) as client:
@@ -83,16 +82,25 @@ def test_a_site_without_quorum_is_restored_from_a_backup(
 
 
 def test_a_site_that_lost_every_disk_is_rebuilt_from_a_copy_of_a_backup(
-    environment: str, settings: Environment, ingress: str, make: Callable[..., object], shell: Callable[[str], None]
+    environment: str,
+    settings: Environment,
+    ingress: str,
+    make: Callable[..., object],
+    shell: Callable[[str], None],
+    request: pytest.FixtureRequest,
 ) -> None:
+    """With two sites the copy is the one that the other site has, asked for once the disks are gone."""
     first, way = settings.onprem.having("control_plane")[0], steps(DISKS)
     cluster.kubectl(environment, "delete", *MARK, "-l", "test=restore")
     mark(environment, "before-the-backup")
-    machines.run(first.name, "systemctl", "start", "isthmus-backup-etcd")
-    backup = machines.run(first.name, "sh", "-c", f"ls -d {BACKUPS}/[0-9]*Z | tail -n 1").strip()
-    copy = COPY.search(RUNBOOK.read_text())
-    assert copy and way[2] and way[3] and way[4], f"{RUNBOOK} gives no commands there"
-    shell(f"mkdir SAFE/{first.name}\n{on(first, copy[1])}")
+    backup = copies.back_up(first.name)
+    copy, fetch = (found.search(RUNBOOK.read_text()) for found in (COPY, FETCH))
+    assert copy and fetch and way[2] and way[3] and way[4], f"{RUNBOOK} gives no commands there"
+    if settings.cloud:
+        copied = copies.wait_for_copy(request.getfixturevalue("aws")("s3"), first.name, Path(backup).name)
+        print(f"the other site had a copy {copied:.0f} s after the backup")
+    else:
+        shell(f"mkdir SAFE/{first.name}\n{on(first, copy[1])}")
     mark(environment, "after-the-backup")
     for host in settings.onprem.hosts:
         Podman.default().remove(host.name)
@@ -102,6 +110,8 @@ def test_a_site_that_lost_every_disk_is_rebuilt_from_a_copy_of_a_backup(
         prepared = [word for host in settings.onprem.hosts for word in ("--target", f"**:Machine::{host.name}")]
         engine.pulumi(environment, "up", "--yes", "--skip-preview", "--stack", environment, *prepared)
         hosts = time.monotonic() - start
+        if settings.cloud:
+            shell(on(first, fetch[1]))
         shell(on(first, way[2]).replace("BACKUP", f"SAFE/{first.name}/{Path(backup).name}"))
         shell(way[3])
         cluster_up = time.monotonic() - start

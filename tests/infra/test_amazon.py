@@ -40,7 +40,7 @@ def variables(resource: Resource) -> dict[str, str]:
 def test_it_gets_the_platform_and_the_workloads_of_any_site(resources: list[Resource]) -> None:
     started = {one.name for one in inside(resources) if one.pod}
     assert started == {
-        *("device-plugin-nvidia", "inference", "replication", "status"),
+        *("device-plugin-nvidia", "inference", "replication", "backup", "status"),
         *("prometheus", "alertmanager", "node-exporter", "kube-state-metrics", "grafana"),
     }, "Cilium's own, which come from the chart, aside"
     namespaces = {one.name for one in inside(resources) if one.kind == "Namespace"}
@@ -106,8 +106,10 @@ def test_models_are_in_the_bucket_that_pods_open_by_who_they_are(resources: list
     assert (found["ISTHMUS_S3_REGION"], found["ISTHMUS_S3_BUCKET"]) == ("eu-central-1", "models")
     assert not {"ISTHMUS_S3_ENDPOINT", "ISTHMUS_S3_CREDENTIALS_DIR"} & found.keys()
     bound = {one.inputs["serviceAccount"] for one in resources if one.kind == "PodIdentityAssociation"}
-    assert {"inference", "replication"} <= bound
-    assert {"inference", "replication", "training"} <= waiting(resources, "Workloads"), "else pods start without it"
+    assert {"inference", "replication", "backup"} <= bound
+    assert {"inference", "replication", "backup", "training"} <= waiting(resources, "Workloads"), (
+        "else pods start without it"
+    )
 
 
 def test_replication_opens_one_store_with_the_sites_key_and_the_other_by_who_it_is(resources: list[Resource]) -> None:
@@ -119,8 +121,18 @@ def test_replication_opens_one_store_with_the_sites_key_and_the_other_by_who_it_
     secrets = {one.inputs["metadata"]["name"] for one in inside(resources) if one.kind == "Secret"}
     joined = {one for one in secrets if "clustermesh" in one}
     assert secrets - joined == {
-        *("onprem-object-store-credentials", "alertmanager-receivers", "prometheus-view", "grafana"),
+        *("onprem-object-store-credentials", "onprem-backups-credentials"),
+        *("alertmanager-receivers", "prometheus-view", "grafana"),
     }, "no key of AWS's is anywhere"
+
+
+def test_backups_come_from_the_sites_store_and_go_where_the_pods_role_may_write(resources: list[Resource]) -> None:
+    found = variables(the(resources, "Deployment", "backup"))
+    assert found["ISTHMUS_SOURCE_ENDPOINT"] == "http://10.20.0.101:3900"
+    assert found["ISTHMUS_SOURCE_CREDENTIALS_DIR"] == "/var/run/secrets/onprem-backups-credentials"
+    assert (found["ISTHMUS_DESTINATION_BUCKET"], found["ISTHMUS_DESTINATION_REGION"]) == ("backups", "eu-central-1")
+    assert not {"ISTHMUS_DESTINATION_ENDPOINT", "ISTHMUS_DESTINATION_CREDENTIALS_DIR"} & found.keys()
+    assert len(found["ISTHMUS_BACKUPS_OF"].split(",")) == 5, "every control plane's"
 
 
 def egress(resources: list[Resource], name: str) -> list[tuple[list[str], list[int]]]:
@@ -259,7 +271,7 @@ def test_without_monitoring_page_and_accelerators_their_images_stay_here_and_the
     assert copied == {*images.NETWORK, "inference", "replication"}
     made = {one.name for one in resources if one.kind == "Repository" and one.type.startswith("aws:")}
     assert made == {*images.PLATFORM, "inference", "replication", "training"}, "what is not empty cannot be deleted"
-    assert {one.name for one in inside(resources) if one.pod} == {"inference", "replication"}
+    assert {one.name for one in inside(resources) if one.pod} == {"inference", "replication", "backup"}
 
 
 def test_the_index_there_differs_in_names_alone() -> None:

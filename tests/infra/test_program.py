@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import re
@@ -41,6 +42,33 @@ def test_training_runs_on_one_site_and_its_models_are_copied_to_the_other(resour
     settings = {one["name"]: one["value"] for one in container["env"]}
     assert settings["ISTHMUS_SOURCE_ENDPOINT"] == "http://10.90.0.101:3900"
     assert settings["ISTHMUS_DESTINATION_ENDPOINT"] == "http://10.0.0.3:5000"
+
+
+def test_backups_leave_the_site_sealed_and_only_the_engines_state_opens_them(resources: list[Resource]) -> None:
+    variables = recording.the(resources, "Playbook", "onprem").inputs["variables"]
+    assert variables["backup_store"] == {
+        "url": "http://10.90.0.101:3900",
+        "region": "garage",
+        "bucket": "backups",
+        "namespace": "object-store",
+        "secret": "backups-credentials",
+        "certificate": "certificate of backups-seal",
+    }
+    assert recording.the(resources, "Playbook", "cloud").inputs["variables"]["backup_store"] == {}
+    key: Any = program.of("hybrid").exports["backups_key"]
+    assert asyncio.run(key.is_secret())
+    pod = recording.the(resources, "Deployment", "backup").pod
+    assert pod is not None
+    settings = {one["name"]: one["value"] for one in pod["containers"][0]["env"]}
+    assert settings["ISTHMUS_BACKUPS_OF"] == "onprem-1,onprem-2,onprem-3"
+    assert (settings["ISTHMUS_SOURCE_BUCKET"], settings["ISTHMUS_DESTINATION_BUCKET"]) == ("backups", "backups")
+    assert settings["ISTHMUS_SOURCE_CREDENTIALS_DIR"] == "/var/run/secrets/onprem-backups-credentials"
+
+
+def test_a_site_that_stands_alone_has_nowhere_to_send_backups() -> None:
+    alone = program.of("local")
+    assert recording.the(alone.resources, "Playbook", "onprem").inputs["variables"]["backup_store"] == {}
+    assert not [one.name for one in alone.resources if "backup" in one.name]
 
 
 def test_each_site_has_the_plugin_of_its_accelerators(resources: list[Resource]) -> None:
@@ -86,9 +114,8 @@ def test_everything_in_the_cluster_is_gone_with_it(resources: list[Resource]) ->
         ("cloud", "cloud"),
     }
     roots = {one.name for one in resources if one.options.parent in ("", "isthmus-local")} - {"isthmus-local"}
-    assert roots == {"onprem", "platform", "workloads", "cloud", "cloud-lab", "link", "link-end"}, (
-        "another root outlives its cluster"
-    )
+    in_clusters = {"onprem", "platform", "workloads", "cloud", "cloud-lab", "link", "link-end"}
+    assert roots == {*in_clusters, "backups"}, "another root outlives its cluster, as what opens its backups must"
 
 
 def test_the_provider_is_the_same_cluster_whatever_its_certificate(resources: list[Resource]) -> None:
@@ -107,7 +134,11 @@ def test_a_preview_of_nothing_yet_registers_the_same_resources(resources: list[R
 def test_the_outputs_say_where_to_go_and_what_was_reviewed() -> None:
     exported = program.of("hybrid").exports
     site = {"api_endpoint", "ingress_url", "kubeconfig"}
-    assert exported.keys() == {"environment_digest", *site, *(f"cloud_{one}" for one in site)}
+    assert exported.keys() == {
+        *("environment_digest", "backups_bucket", "backups_key"),
+        *site,
+        *(f"cloud_{one}" for one in site),
+    }
     assert exported["environment_digest"] == environment.digest(FILE)
     assert (exported["api_endpoint"], exported["ingress_url"]) == ("https://10.90.0.100:8443", "http://10.90.0.101")
     assert (exported["cloud_api_endpoint"], exported["cloud_ingress_url"]) == (

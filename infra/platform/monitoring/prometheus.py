@@ -139,7 +139,7 @@ def _network(args: PrometheusArgs, opts: pulumi.ResourceOptions) -> pulumi.Resou
     }
     dns: policies.Peer = {**policies.namespace("kube-system"), **policies.app("coredns")}
     store = policies.app(OBJECT_STORE, within=OBJECT_STORE_NAMESPACE)
-    workloads = [policies.app(app, within=WORKLOADS_NAMESPACE) for app in ("inference", "replication")]
+    workloads = [policies.app(app, within=WORKLOADS_NAMESPACE) for app in ("inference", "replication", "backup")]
     of_hosts = host_jobs.of(cluster)
     egress: list[policies.Egress] = [
         {"to": [hosts], "ports": policies.ports(cluster.api_server_port, *of_hosts.ports)},

@@ -60,6 +60,7 @@ APPS: Final = (
     App(job="object-store", namespace=OBJECT_STORE_NAMESPACE, app="garage", port="admin"),
     App(job="inference", namespace=WORKLOADS_NAMESPACE, app="inference", port="http"),
     App(job="replication", namespace=WORKLOADS_NAMESPACE, app="replication", port="http"),
+    App(job="backup", namespace=WORKLOADS_NAMESPACE, app="backup", port="http"),
     App(job="cilium", namespace="kube-system", app=names.CILIUM, port="prometheus", kept=CILIUM),
     App(job="flows", namespace="kube-system", app=names.CILIUM, port="hubble-metrics", kept=HUBBLE),
 )

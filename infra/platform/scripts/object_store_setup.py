@@ -1,8 +1,8 @@
-"""Brings a Garage cluster to a described state: nodes joined, layout applied, key imported, buckets open to the key.
+"""Brings a Garage cluster to a described state: nodes joined, layout applied, keys imported, each with its bucket.
 
 Runs in the cluster as the Job `garage-setup`, with the standard library alone. It compares before it changes, so it
-may run again at any time. Usage: object_store_setup.py STATE_FILE SECRETS_DIR, where the folder holds the files
-admin_token, access_key_id and secret_access_key.
+may run again at any time. Usage: object_store_setup.py STATE_FILE SECRETS_DIR, where the folder holds the file
+admin_token, and for each bucket of the state a folder of its name with access_key_id and secret_access_key.
 """
 
 from __future__ import annotations
@@ -175,10 +175,13 @@ def _permit(first: Admin, endpoint: str, bucket: str, key: str, permissions: dic
     first.call(endpoint, {"bucketId": bucket, "accessKeyId": key, "permissions": permissions})
 
 
-def run(state: dict[str, Any], secrets: dict[str, str], patience_s: float = PATIENCE_S) -> None:
-    """Everything, in order. Raises SetupError or Refused; what was done by then is kept."""
+def run(state: dict[str, Any], token: str, keys: dict[str, dict[str, str]], patience_s: float = PATIENCE_S) -> None:
+    """Everything, in order. `keys`: bucket -> both parts of the key that opens it, and it alone.
+
+    Raises SetupError or Refused; what was done by then is kept.
+    """
     deadline = time.monotonic() + patience_s
-    admins = [Admin(node["admin"], secrets["admin_token"]) for node in state["nodes"]]
+    admins = [Admin(node["admin"], token) for node in state["nodes"]]
     identities = [until(f"{admin.url} answers", functools.partial(node_id, admin), deadline) for admin in admins]
     nodes = dict(zip(identities, state["nodes"], strict=True))
     first = admins[0]
@@ -187,9 +190,9 @@ def run(state: dict[str, Any], secrets: dict[str, str], patience_s: float = PATI
     until("every part of the data has its nodes", lambda: healthy(first), deadline)
 
     def finish() -> bool:
-        import_key(first, state["key"], secrets["access_key_id"], secrets["secret_access_key"])
-        for bucket in state["buckets"]:
-            open_bucket(first, bucket, secrets["access_key_id"])
+        for bucket, name in state["buckets"].items():
+            import_key(first, name, **keys[bucket])
+            open_bucket(first, bucket, keys[bucket]["access_key_id"])
         return True
 
     # Right after a new layout a write may still fail; each step compares first, so all are simply tried again.
@@ -200,10 +203,14 @@ def run(state: dict[str, Any], secrets: dict[str, str], patience_s: float = PATI
 def main(arguments: list[str]) -> int:
     """Reads the state and the secrets; 0 if the state is reached."""
     state_file, secrets_dir = (Path(argument) for argument in arguments)
-    names = ("admin_token", "access_key_id", "secret_access_key")
-    secrets = {name: (secrets_dir / name).read_text().strip() for name in names}
+    state = json.loads(state_file.read_text())
+    parts = ("access_key_id", "secret_access_key")
+    keys = {
+        bucket: {part: (secrets_dir / bucket / part).read_text().strip() for part in parts}
+        for bucket in state["buckets"]
+    }
     try:
-        run(json.loads(state_file.read_text()), secrets)
+        run(state, (secrets_dir / "admin_token").read_text().strip(), keys)
     except (SetupError, Refused) as error:
         sys.stderr.write(f"the object store is not set up: {error}\n")
         return 1

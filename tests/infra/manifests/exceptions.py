@@ -54,11 +54,14 @@ OURS: Final = (
         )
         for plugin in ("nvidia", "simulated")
     ),
-    Exempt(
-        rule="probed",
-        pod="workloads/replication",
-        parts=("replication: readinessProbe",),
-        why="nobody sends it requests",
+    *(
+        Exempt(
+            rule="probed",
+            pod=f"workloads/{app}",
+            parts=(f"{app}: readinessProbe",),
+            why="nobody sends it requests",
+        )
+        for app in ("replication", "backup")
     ),
     *(
         Exempt(

@@ -24,8 +24,7 @@ class Garage:
         self.roles: dict[str, dict[str, Any]] = {}
         self.staged: list[dict[str, Any]] = []
         self.keys: dict[str, dict[str, Any]] = {}
-        self.grants: dict[str, dict[str, bool]] = {}
-        self.bucket = False
+        self.buckets: dict[str, dict[str, dict[str, bool]]] = {}
         self.writes: list[str] = []
         self.servers = [ThreadingHTTPServer(("127.0.0.1", 0), _handler(self, f"node-{i}")) for i in range(nodes)]
         for server in self.servers:
@@ -42,7 +41,7 @@ class Garage:
             }
             for i, server in enumerate(self.servers)
         ]
-        return {"nodes": nodes, "buckets": ["models"], "key": "workloads"}
+        return {"nodes": nodes, "buckets": {"models": "workloads"}}
 
     def close(self) -> None:
         """Ends the servers."""
@@ -64,9 +63,10 @@ class Garage:
                 return {"version": self.version, "roles": roles, "stagedRoleChanges": self.staged}
             case "GetKeyInfo" if query["id"] in self.keys:
                 return self.keys[query["id"]]
-            case "GetBucketInfo" if self.bucket:
-                granted = [{"accessKeyId": key, "permissions": self.grants[key]} for key in self.grants]
-                return {"id": "bucket-id", "keys": granted}
+            case "GetBucketInfo" if query["globalAlias"] in self.buckets:
+                name = query["globalAlias"]
+                granted = [{"accessKeyId": key, "permissions": what} for key, what in self.buckets[name].items()]
+                return {"id": f"id of {name}", "keys": granted}
         raise NotFound
 
     def post(self, endpoint: str, body: Any) -> Any:
@@ -88,13 +88,14 @@ class Garage:
                         self.roles[change["id"]] = {"zone": change["zone"], "capacity": change["capacity"]}
                 self.staged, self.version = [], body["version"]
             case "ImportKey":
-                self.keys[body["accessKeyId"]] = {"secretAccessKey": body["secretAccessKey"]}
+                self.keys[body["accessKeyId"]] = {"secretAccessKey": body["secretAccessKey"], "name": body["name"]}
             case "CreateBucket":
-                self.bucket = True
-                return {"id": "bucket-id", "keys": []}
+                self.buckets[body["globalAlias"]] = {}
+                return {"id": f"id of {body['globalAlias']}", "keys": []}
             case "AllowBucketKey" | "DenyBucketKey":
                 none = {"read": False, "write": False, "owner": False}
-                grant = self.grants.setdefault(body["accessKeyId"], none)
+                grants = self.buckets[body["bucketId"].removeprefix("id of ")]
+                grant = grants.setdefault(body["accessKeyId"], none)
                 grant |= {what: endpoint == "AllowBucketKey" for what in body["permissions"]}
         return {}
 

@@ -153,7 +153,7 @@ def recorded() -> set[str]:
 def workloads() -> set[str]:
     """As prometheus_client and the hosts' services spell them."""
     known = set[str]()
-    for path in (ROOT / "workloads").glob("*/src/*/metrics.py"):
+    for path in (ROOT / "workloads").glob("*/src/*/*.py"):
         for kind, name in re.findall(r'= (Counter|Gauge|Histogram)\(\s*"(\w+)"', path.read_text()):
             ends = {"Counter": ["_total"], "Gauge": [""], "Histogram": ["_bucket", "_sum", "_count"]}[kind]
             known |= {name + end for end in ends}

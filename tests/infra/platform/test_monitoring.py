@@ -157,6 +157,7 @@ def test_prometheus_reaches_the_ports_of_its_targets_and_nothing_else(resources:
         f"{OBJECT_STORE_NAMESPACE}/garage": {ADMIN_PORT},
         f"{WORKLOADS_NAMESPACE}/inference": {INGRESS_POD_PORT},
         f"{WORKLOADS_NAMESPACE}/replication": {INGRESS_POD_PORT},
+        f"{WORKLOADS_NAMESPACE}/backup": {INGRESS_POD_PORT},
         "kube-state-metrics": {8080},
         "alertmanager": {9093},
         "prometheus": {9090},

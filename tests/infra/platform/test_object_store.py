@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from typing import Any
 
@@ -9,8 +10,11 @@ import pytest
 
 from infra.platform import cluster, object_store_settings
 from infra.platform.object_store_settings import config_file, desired_state, replicas
-from tests.infra import recording
+from tests.infra import program, recording
 from tests.infra.recording import Resource
+
+BUCKETS = {"models": "workloads"}
+"""With the names of their keys."""
 
 
 @pytest.fixture
@@ -79,11 +83,34 @@ def test_the_setup_runs_again_when_its_goal_changes(platform: list[Resource], se
     assert job["metadata"]["name"].startswith("garage-setup-")
     cluster_facts, store = settings
     larger = store.model_copy(update={"capacity": "4Gi"})
-    assert desired_state(cluster_facts, store) != desired_state(cluster_facts, larger)
+    assert desired_state(cluster_facts, store, BUCKETS) != desired_state(cluster_facts, larger, BUCKETS)
+
+
+def test_workloads_and_hosts_have_a_bucket_and_a_key_each(platform: list[Resource]) -> None:
+    """Who trains models cannot write over a backup."""
+    made = json.loads(recording.the(platform, "ConfigMap", "garage-setup").inputs["data"]["state.json"])
+    assert made["buckets"] == BUCKETS, "a site that stands alone has nowhere to send backups"
+    resources = program.of("hybrid").resources
+    made = json.loads(recording.the(resources, "ConfigMap", "garage-setup").inputs["data"]["state.json"])
+    assert made["buckets"] == {**BUCKETS, "backups": "hosts"}
+    pod = recording.the(resources, "Job", "garage-setup").inputs["spec"]["template"]["spec"]
+    (projected,) = [volume["projected"] for volume in pod["volumes"] if volume["name"] == "secrets"]
+    given = {one["secret"]["name"]: [item["path"] for item in one["secret"]["items"]] for one in projected["sources"]}
+    assert given == {
+        "garage": ["admin_token"],
+        "object-store-credentials": ["models/access_key_id", "models/secret_access_key"],
+        "backups-credentials": ["backups/access_key_id", "backups/secret_access_key"],
+    }
+    secrets = {
+        one.inputs["metadata"]["name"]: one.inputs["stringData"]
+        for one in resources
+        if one.kind == "Secret" and one.inputs["metadata"].get("namespace") == "object-store"
+    }
+    assert secrets["backups-credentials"] != secrets["object-store-credentials"]
 
 
 def test_objects_are_spread_over_hosts_as_zones(settings: Any) -> None:
-    nodes = desired_state(*settings)["nodes"]
+    nodes = desired_state(*settings, BUCKETS)["nodes"]
     assert [node["zone"] for node in nodes] == ["onprem-1", "onprem-2", "onprem-3"]
     assert {node["capacity"] for node in nodes} == {2 * 1024**3}
 

@@ -110,7 +110,7 @@ def metrics(prefix: str) -> set[str]:
 def test_our_own_metrics_are_those_that_workloads_and_hosts_have() -> None:
     """As prometheus_client spells them: counters end in _total, histograms have buckets, a sum and a count."""
     known = set[str]()
-    for path in (ROOT / "workloads").glob("*/src/*/metrics.py"):
+    for path in (ROOT / "workloads").glob("*/src/*/*.py"):
         for kind, name in re.findall(r'= (Counter|Gauge|Histogram)\(\s*"(\w+)"', path.read_text()):
             ends = {"Counter": ["_total"], "Gauge": [""], "Histogram": ["_bucket", "_sum", "_count"]}[kind]
             known |= {name + end for end in ends}

@@ -13,7 +13,7 @@ from infra import naming, nodes
 from infra.environment import Environment
 from infra.platform import Platform, PlatformArgs, cilium, cluster, pods
 from infra.platform.credentials import Keys
-from infra.workloads import Copies, Workloads, WorkloadsArgs, model_store
+from infra.workloads import Workloads, WorkloadsArgs, model_store, replication
 from infra.workloads.model_store import ModelStore
 from ops.up import load
 from tests.infra import recording
@@ -40,13 +40,16 @@ def workloads_of(environment: Environment, trains: bool = True, watched: bool = 
         platform = Platform("platform", args)
         assert platform.object_store is not None
         own = model_store.garage(platform.object_store.keys)
+        champion = replication.champion(environment.workloads.inference)
         workloads = WorkloadsArgs(
             settings=environment.workloads,
             index=index,
             platform=platform,
             store=own,
             trains=trains,
-            copies=None if trains else Copies(source=elsewhere(platform.object_store.keys), destination=own),
+            copies=[]
+            if trains
+            else [replication.Copies(work=champion, source=elsewhere(platform.object_store.keys), destination=own)],
         )
         Workloads("workloads", workloads)
 

@@ -42,7 +42,7 @@ def test_a_champion_is_copied_whole_and_looking_again_writes_nothing(
     assert look(running) == "replicated"
     assert holds(first)
     assert way.writes() == ["model.onnx", "manifest.json", "champion.json"], "the alias goes last"
-    assert metrics.CHAMPION.labels("digits", first.version, json.loads(first.manifest)["onnx"]["digest"])._value.get()
+    assert follow.CHAMPION.labels("digits", first.version, json.loads(first.manifest)["onnx"]["digest"])._value.get()
     assert look(running) == "unchanged"
     assert look(follower(destination=way)) == "verified", "a new process reads, and finds all of it there"
     assert len(way.writes()) == 3
@@ -142,7 +142,7 @@ def test_an_alias_that_means_the_same_is_left_as_it_is(
 NEW = b"the new model"
 DAMAGE: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "other bytes": ({}, {"onnx": NEW[::-1]}, "model.onnx has digest"),
-    "a byte too few": ({}, {"onnx": NEW[:-1]}, "model.onnx has 12 bytes, its manifest promises 13"),
+    "a byte too few": ({}, {"onnx": NEW[:-1]}, "model.onnx has 12 bytes, 13 were promised"),
     "no model": ({}, {"onnx": None}, "has no models/digits/versions/"),
     "other manifest": ({}, {"manifest": b"{}"}, "the alias promises sha256:"),
     "no manifest": ({}, {"manifest": None}, "has no models/digits/versions/"),
@@ -226,8 +226,8 @@ def test_a_destination_that_reads_back_something_else_does_not_get_the_alias(
 ) -> None:
     old, write = model(b"the old model"), store.Store.write
 
-    async def lossy(self: store.Store, key: str, content: bytes) -> None:
-        await write(self, key, content[:-1] + b"?" if key.endswith("model.onnx") else content)
+    async def lossy(self: store.Store, key: str, content: bytes, *rest: object) -> None:
+        await write(self, key, content[:-1] + b"?" if key.endswith("model.onnx") else content, *rest)
 
     publish(old)
     running = follower()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -94,14 +95,31 @@ def test_it_copies_tells_how_it_is_and_ends_when_asked(
     assert champion in numbers
     assert f"isthmus_replication_received_bytes_total {float(len(first.onnx))}" in numbers
     assert 'isthmus_replication_failures_total{reason="source_unreachable"} 0.0' in numbers
-    checked = next(x for x in numbers.splitlines() if x.startswith("isthmus_replication_checked_timestamp_seconds "))
+    name = 'isthmus_replication_checked_timestamp_seconds{model="digits"} '
+    checked = next(line for line in numbers.splitlines() if line.startswith(name))
     assert time.time() - float(checked.split()[1]) < 20
+    assert "isthmus_backup_copy_timestamp_seconds{" not in numbers
     running.process.send_signal(signal.SIGTERM)
     assert running.process.wait(timeout=5) == 0
     lines = running.lines()
     assert lines[0]["message"].startswith("from source bucket ")
     assert lines[-1]["message"] == "stopped by a signal"
     assert not [line for line in lines if line["level"] in ("warning", "error")]
+
+
+def test_it_copies_backups_instead_and_tells_of_them_alone(
+    start: Callable[..., Process], source: Any, destination: Any
+) -> None:
+    said = {"sha256": hashlib.sha256(b"sealed").hexdigest(), "taken": "1780000000"}
+    source.client.put_object(Bucket=source.name, Key="etcd/one.cms", Body=b"sealed", Metadata=said)
+    running = start(ISTHMUS_BACKUPS_OF="one,two")
+    running.wait(lambda: any(line.get("result") == "copied" for line in running.lines()), "copied")
+    assert destination.get("etcd/one.cms") == b"sealed"
+    numbers = running.get("/metrics").text
+    assert 'isthmus_backup_copy_timestamp_seconds{host="one"} 1.78e+09' in numbers
+    assert 'isthmus_backup_copy_timestamp_seconds{host="two"} 0.0' in numbers
+    told = [line for line in numbers.splitlines() if line.startswith("isthmus_replication_ch")]
+    assert told == [], "of no champion: its alerts would take this program's 0 for one that is stalled"
 
 
 def test_a_signal_ends_it_in_the_middle_of_a_model(

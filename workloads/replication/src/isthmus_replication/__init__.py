@@ -1,1 +1,1 @@
-"""Replication: keeps the champion of one object store in another, over a link that may be cut."""
+"""Replication: keeps in another object store what one has, over a link that may be cut: the champion, or backups."""

@@ -1,4 +1,7 @@
-"""Follows the alias until SIGTERM. What is under way then is given up: the alias goes last, so nothing is half done."""
+"""Copies until SIGTERM. What is under way then is given up.
+
+An object is written whole or not at all, and an alias last, so nothing is half done.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import signal
 import sys
 
 from isthmus_replication import log
+from isthmus_replication.backups import Backups
 from isthmus_replication.follow import Follower
 from isthmus_replication.health import Health, serve
 from isthmus_replication.settings import BadSettings, Settings, load
@@ -22,13 +26,13 @@ async def follow(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     health = Health(settings.poll_seconds)
-    follower = Follower(settings, health.alive)
+    looker = (Backups if settings.backups_of else Follower)(settings, health.alive)
     try:
         serve(settings.host, settings.port, health)
     except OSError as fault:
         raise BadSettings(f"ISTHMUS_HOST, ISTHMUS_PORT: {settings.host}:{settings.port}: {fault.strerror}") from None
-    logger.info(f"from {follower.source.store.where} to {follower.destination.store.where}")
-    work, signalled = asyncio.create_task(follower.run()), asyncio.create_task(stop.wait())
+    logger.info(f"from {looker.source.where} to {looker.destination.where}")
+    work, signalled = asyncio.create_task(looker.run()), asyncio.create_task(stop.wait())
     await asyncio.wait({work, signalled}, return_when=asyncio.FIRST_COMPLETED)
     if work.done():  # it has no end of its own: this raises what ended it
         await work

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 PREFIX = "ISTHMUS_"
+HOST = re.compile(r"[a-z0-9][a-z0-9.-]{0,252}")  # it becomes part of a key
 
 
 class BadSettings(Exception):
@@ -40,11 +42,20 @@ class Settings(BaseModel):
     destination_credentials_dir: Path | None = None
     model: str = Field(default="digits", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     alias: str = Field(default="champion", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    backups_of: tuple[str, ...] = ()  # hosts whose backups are copied; the champion is where there are none
     poll_seconds: float = Field(default=5, gt=0, le=3600)  # how soon a new champion, or a healed link, is noticed
     scratch_dir: Path = Path("/tmp")
-    scratch_bytes: int = Field(default=2**30, ge=1)  # the largest model that is copied; what scratch_dir must hold
+    scratch_bytes: int = Field(default=2**30, ge=1)  # the largest object that is copied; what scratch_dir must hold
     host: str = "0.0.0.0"  # noqa: S104  (a pod's own network namespace)
     port: int = Field(default=8080, ge=0, le=65535)
+
+    @field_validator("backups_of", mode="before")
+    @classmethod
+    def _are_names_of_hosts(cls, given: object) -> object:
+        names = tuple(given.split(",")) if isinstance(given, str) else given
+        if isinstance(names, tuple) and not all(HOST.fullmatch(name) for name in names):
+            raise ValueError(f"it is {given!r}; it must be names of hosts, with commas between them")
+        return names
 
     @field_validator("destination_bucket")
     @classmethod
@@ -56,7 +67,7 @@ class Settings(BaseModel):
 
     @property
     def source(self) -> Place:
-        """Where champions are published."""
+        """Where to copy from."""
         return Place(
             endpoint=self.source_endpoint,
             region=self.source_region,
@@ -66,7 +77,7 @@ class Settings(BaseModel):
 
     @property
     def destination(self) -> Place:
-        """Where they are to be as well."""
+        """Where it is to be as well."""
         return Place(
             endpoint=self.destination_endpoint,
             region=self.destination_region,

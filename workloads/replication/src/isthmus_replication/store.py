@@ -75,6 +75,12 @@ class Store:
             found = await get_async(self.remote, key, options={"if_none_match": unless} if unless else {})
             return bytes(await found.bytes_async()), found.meta["e_tag"]
 
+    async def about(self, key: str) -> tuple[ObjectMeta, dict[str, str]]:
+        """What the store says of an object, and what its writer did, without reading it."""
+        with self.answering(f"look at {key}"):
+            found = await get_async(self.remote, key, options={"head": True})
+            return found.meta, {str(name): str(value) for name, value in found.attributes.items()}
+
     async def part(self, key: str, start: int, end: int) -> tuple[ObjectMeta, AsyncIterator[bytes]]:
         """The bytes `start` to `end` as they come, after what the store says of the whole object."""
         with self.answering(f"read {key}"):
@@ -88,11 +94,21 @@ class Store:
                 self.alive()
                 yield chunk
 
-    async def write(self, key: str, content: bytes | Iterator[bytes]) -> None:
-        """Writes an object; readers see the old one until the last byte has come. An iterator is sent in parts."""
+    async def write(self, key: str, content: bytes | Iterator[bytes], attributes: dict[str, str] | None = None) -> None:
+        """Writes an object; readers see the old one until the last byte has come. An iterator is sent in parts.
+
+        `attributes` are what `about` tells of it.
+        """
         body = content if isinstance(content, bytes) else self.pass_on(content)
         with self.answering(f"write {key}"):
-            await put_async(self.remote, key, body, chunk_size=PART_BYTES, max_concurrency=WRITES_AT_ONCE)
+            await put_async(
+                self.remote,
+                key,
+                body,
+                attributes=attributes,
+                chunk_size=PART_BYTES,
+                max_concurrency=WRITES_AT_ONCE,
+            )
 
     def pass_on(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         """The chunks; each one asked for is progress."""

@@ -32,17 +32,29 @@ async def transfer(
     manifest, written = read_manifest(content, name, alias), []
     onnx = f"{place}/model.onnx"
     if not await holds(destination, onnx, manifest.onnx):
-        await fetch(source, onnx, manifest.onnx, scratch)
-        large = manifest.onnx.size > PART_BYTES
-        await destination.write(onnx, scratch.content() if large else b"".join(scratch.content()))
-        if not await holds(destination, onnx, manifest.onnx):
-            raise changed(destination, onnx)
-        metrics.COPIED.inc(manifest.onnx.size)
+        await copy(source, destination, scratch, onnx, manifest.onnx)
         written.append("model.onnx")
     if await put(destination, f"{place}/manifest.json", content):
         written.append("manifest.json")
     scratch.drop()  # not before all of it is there: a destination that fails must not cost the link a second copy
     return manifest, written
+
+
+async def copy(
+    source: Store,
+    destination: Store,
+    scratch: Scratch,
+    key: str,
+    promised: File,
+    attributes: dict[str, str] | None = None,
+) -> None:
+    """Copies one object, whatever the destination has there, and reads it back."""
+    await fetch(source, key, promised, scratch)
+    large = promised.size > PART_BYTES
+    await destination.write(key, scratch.content() if large else b"".join(scratch.content()), attributes)
+    if not await holds(destination, key, promised):
+        raise changed(destination, key)
+    metrics.COPIED.inc(promised.size)
 
 
 async def put(store: Store, key: str, content: bytes) -> bool:
@@ -79,9 +91,9 @@ async def fetch(source: Store, key: str, promised: File, scratch: Scratch) -> No
         try:
             meta, chunks = await source.part(key, scratch.received, end)
         except Missing:
-            raise Refused(f"{source.where} has no {key}, which its manifest names") from None
+            raise Refused(f"{source.where} has no {key}, which was promised") from None
         if meta["size"] != promised.size:
-            raise Refused(f"{key} has {meta['size']} bytes, its manifest promises {promised.size}")
+            raise Refused(f"{key} has {meta['size']} bytes, {promised.size} were promised")
         if scratch.received and meta["e_tag"] != scratch.etag:
             logger.info("the object was written anew at the source: reading it anew", extra={"facts": {"key": key}})
             scratch.drop()
@@ -93,7 +105,7 @@ async def fetch(source: Store, key: str, promised: File, scratch: Scratch) -> No
     if scratch.digest != promised.digest:
         found = scratch.digest
         scratch.drop()
-        raise Refused(f"{key} has digest {found}, its manifest promises {promised.digest}")
+        raise Refused(f"{key} has digest {found}, {promised.digest} was promised")
 
 
 async def holds(store: Store, key: str, promised: File) -> bool:

@@ -39,6 +39,7 @@ VARIABLES: dict[str, type | tuple[type, ...]] = {
     "pod_images": list,
     "pause_image": str,
     "metrics_folder": str,
+    "backup_store": dict,
     "isthmus_outputs": str,
     "isthmus_changed_hosts": list,
     "reset_allowed": bool,
