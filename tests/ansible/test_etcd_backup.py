@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import httpx
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -340,9 +341,7 @@ def store(host: Host, render: Callable[..., str], tmp_path: Path) -> Iterator[St
     )
     client.create_bucket(Bucket="backups")
     yield Store(client=client, key=tmp_path / "seal.key")
-    with suppress(client.exceptions.NoSuchBucket):  # what moto holds outlives its servers
-        client.delete_object(Bucket="backups", Key="etcd/one.cms")
-        client.delete_bucket(Bucket="backups")
+    httpx.post(f"{url}/moto-api/reset").raise_for_status()  # what moto holds outlives its servers
     server.stop()
 
 

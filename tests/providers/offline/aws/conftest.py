@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import httpx
 import pytest
 from botocore.config import Config
 from moto.server import ThreadedMotoServer
@@ -39,8 +40,10 @@ def endpoint() -> Iterator[str]:
     os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
+    url = "http://{}:{}".format(*server.get_host_and_port())
+    # What moto holds is the process', and may be another test's, made without those policies.
+    httpx.post(f"{url}/moto-api/reset").raise_for_status()
+    yield url
     server.stop()
     del os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"]
 
