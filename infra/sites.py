@@ -16,8 +16,8 @@ from infra.environment import Cloud, Environment
 from infra.environment import Cluster as Identity
 from infra.naming import TcpService
 from infra.onprem import Site, SiteArgs
+from infra.onprem.backups import Backups
 from infra.platform import Platform, PlatformArgs, Provided, Shown, cluster, mesh, policies, published
-from infra.platform.backups import Backups
 from infra.platform.credentials import Keys
 from infra.platform.csi import classes
 from infra.platform.monitoring import ClientKey, Sender, from_outside
@@ -42,8 +42,8 @@ class Onprem:
     platform: Platform
     authority: Authority | None
     view_key: ClientKey | None
-    backups: Backups | None
-    """None where the site stands alone: a copy of a backup is of use elsewhere only."""
+    backups_keys: Keys | None
+    """What opens the store's bucket for backups; None where the site stands alone: a copy is of use elsewhere only."""
 
 
 def onprem(env: Environment, index: Index, alert_secrets: AlertSecrets) -> Onprem:
@@ -81,7 +81,7 @@ def onprem(env: Environment, index: Index, alert_secrets: AlertSecrets) -> Onpre
             object_store=env.platform.object_store,
             index=index,
             published=bool(env.cloud),
-            backups_keys=backups.keys if backups else None,
+            takes_backups=bool(env.cloud),
             accelerators=nodes.offers(env, "onprem"),
             monitoring=env.platform.monitoring,
             # The page at Amazon is behind a load balancer whose address is known to nobody beforehand.
@@ -113,7 +113,12 @@ def onprem(env: Environment, index: Index, alert_secrets: AlertSecrets) -> Onpre
     if backups:
         pulumi.export(naming.BACKUPS_KEY_OUTPUT, backups.private_key)
     return Onprem(
-        site=site, keys=keys, platform=platform, authority=authority, view_key=platform.far_key, backups=backups
+        site=site,
+        keys=keys,
+        platform=platform,
+        authority=authority,
+        view_key=platform.far_key,
+        backups_keys=platform.object_store.backups_keys,
     )
 
 
@@ -286,11 +291,11 @@ def _workloads(
 
     Backups of on-prem hosts come to `backups`.
     """
-    assert other.backups is not None
+    assert other.backups_keys is not None
     there = env.onprem.network.ingress_address
     others = model_store.garage_from_outside(other.keys, there)
     sealed = model_store.garage_from_outside(
-        other.backups.keys, there, bucket=naming.BACKUPS_BUCKET, secret=naming.BACKUPS_SECRET
+        other.backups_keys, there, bucket=naming.BACKUPS_BUCKET, secret=naming.BACKUPS_SECRET
     )
     control_planes = [host.name for host in env.onprem.having("control_plane")]
     trains = env.workloads.training.site == "cloud"

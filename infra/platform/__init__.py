@@ -19,7 +19,6 @@ from infra.platform import mesh, namespaces, policies
 from infra.platform.cilium import Cilium
 from infra.platform.cluster import Cluster
 from infra.platform.coredns import CoreDns
-from infra.platform.credentials import Keys
 from infra.platform.csi import Csi, CsiArgs
 from infra.platform.device_plugins import DevicePlugins, DevicePluginsArgs
 from infra.platform.metrics_server import MetricsServer
@@ -56,8 +55,8 @@ class PlatformArgs:
     provided: Provided | None = None
     published: bool = False
     """Whether the object store can be reached from the site at the other end of the link."""
-    backups_keys: Keys | None = None
-    """What opens the object store's bucket for hosts' backups; None where there is none."""
+    takes_backups: bool = False
+    """Whether the object store has a bucket for hosts' backups, on their way to the other site."""
     accelerators: tuple[Offer, ...] = ()
     """Those that nodes of the site have."""
     monitoring: MonitoringSettings | None = None
@@ -167,7 +166,7 @@ class Platform(pulumi.ComponentResource):
                     settings=args.object_store,
                     index=args.index,
                     published=args.published,
-                    backups_keys=args.backups_keys,
+                    takes_backups=args.takes_backups,
                     metrics_readers=self.metrics_readers,
                 ),
                 pulumi.ResourceOptions(parent=self, depends_on=[*cilium.running, priorities]),

@@ -53,8 +53,8 @@ class ObjectStoreArgs:
     index: Index
     published: bool
     """Whether the site's hosts hand it on, for the site at the other end of the link."""
-    backups_keys: Keys | None = None
-    """What opens a bucket for hosts' backups; None where there is none."""
+    takes_backups: bool = False
+    """Whether it has a bucket for hosts' backups, on their way to the other site."""
     metrics_readers: tuple[policies.Peer, ...] = ()
     """Who may ask how it is, at the port of its administration, which does more only for who has its token."""
 
@@ -63,6 +63,8 @@ class ObjectStore(pulumi.ComponentResource):
     """`keys` open its bucket of models; `ready` is done once that answers to them."""
 
     keys: Keys
+    backups_keys: Keys | None
+    """What opens the bucket for hosts' backups; None where there is none."""
     ready: list[pulumi.Resource]
 
     def __init__(self, name: str, args: ObjectStoreArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -79,8 +81,9 @@ class ObjectStore(pulumi.ComponentResource):
         inside = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
         self.keys = Credentials("object-store", child).keys
         opened = {S3_BUCKET: OpenedBy(keys=self.keys, secret=CREDENTIALS_SECRET)}
-        if args.backups_keys:
-            opened[BACKUPS_BUCKET] = OpenedBy(keys=args.backups_keys, secret=BACKUPS_SECRET)
+        self.backups_keys = Credentials("backups", child).keys if args.takes_backups else None
+        if self.backups_keys:
+            opened[BACKUPS_BUCKET] = OpenedBy(keys=self.backups_keys, secret=BACKUPS_SECRET)
         secrets = self._secrets(opened.values(), inside)
         self._reachable(members, args.metrics_readers, inside)
         if args.published:

@@ -1,4 +1,4 @@
-"""What backups of a site's hosts need to leave it: something to seal them with, and a key of the store that takes them.
+"""What backups of a site's hosts need to leave it: something to seal them with, and the store that takes them.
 
 Hosts have the certificate alone, so that nobody who takes a copy, from a store or on its way, can open it: there are
 the cluster's authorities in it, and the key for its secrets. The private key is in the engine's state, off the site.
@@ -12,20 +12,17 @@ from typing import Any
 import pulumi
 
 from infra import naming
-from infra.platform.credentials import Credentials, Keys
 from infra.resources import Certificate
 
 
 class Backups(pulumi.ComponentResource):
-    """`keys` open the store's bucket; `private_key` (PEM, secret) opens what was sealed."""
+    """`private_key` (PEM, secret) opens what was sealed."""
 
-    keys: Keys
     private_key: pulumi.Output[str]
 
     def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("isthmus:platform:Backups", name, None, opts)
+        super().__init__("isthmus:onprem:Backups", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        self.keys = Credentials(name, child).keys
         seal = Certificate(f"{name}-seal", names=["backups.isthmus.internal"], opts=child)
         self._certificate = seal.certificate
         self.private_key = pulumi.Output.secret(seal.private_key)
