@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     copies.add_argument("host", nargs="?", help="whose newest copy to fetch and open")
     copies.add_argument("folder", nargs="?", type=Path, help="where to put it, as FOLDER/HOST/TIME")
     copies.add_argument("--before", help="the newest that the bucket had at that time, such as 2026-01-31T00:30 (UTC)")
+    copies.add_argument("--unverified", action="store_true", help="open it though no control plane of ours signed it")
     command("bench", "the benchmarks").add_argument("only", nargs="*", help="which (default: all but sites)")
     mirror = command("mirror", "the site mirror", environment=False)
     mirror.add_argument("args", nargs=argparse.REMAINDER, help="sync, list or verify; --help says more")
@@ -89,7 +90,7 @@ def main() -> int:
         case "backups":
             from ops.backups import backups
 
-            return backups(args.env, args.host, args.folder, args.before)
+            return backups(args.env, args.host, args.folder, args.before, unverified=args.unverified)
         case "bench":
             from ops.bench.__main__ import bench
 

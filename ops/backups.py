@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import yaml
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -21,10 +23,12 @@ from infra.cloud import lab_site
 from infra.environment import Cloud
 from ops import engine
 from ops.console import Failure, say
+from ops.sealed import Forged, Unsealable, unseal
 from ops.up import load
 
 PREFIX, SUFFIX = "etcd/", ".cms"
 """Around the host's name, as role etcd_backup writes it."""
+OTHER = "take an earlier one, with --before, or another host's"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +53,17 @@ class Place:
     client: Any
     bucket: str
     private_key: str
+    authority: str | None
+    """Whose control planes are believed: the certificate, in PEM. None is anybody."""
 
 
-def backups(environment: str, host: str | None, folder: Path | None, before: str | None) -> int:
-    """Lists the copies, or puts one of a host's, opened, below a folder; Failure says what is missing."""
+def backups(
+    environment: str, host: str | None, folder: Path | None, before: str | None, *, unverified: bool = False
+) -> int:
+    """Lists the copies, or puts one of a host's, opened, below a folder; Failure says what is missing.
+
+    `unverified` opens one also when no control plane of the cluster signed it.
+    """
     cloud = load(environment).cloud
     if cloud is None:
         raise Failure(
@@ -62,7 +73,7 @@ def backups(environment: str, host: str | None, folder: Path | None, before: str
     if host is not None and folder is None:
         raise Failure(f"there is no folder to put the backup of {host} in", fix=f'ARGS="{host} FOLDER"')
     until = _time(before) if before else None
-    place = _place(environment, cloud)
+    place = _place(environment, cloud, unverified=unverified)
     with asking(place.bucket):
         found = sorted(copies(place), key=lambda one: (one.host, one.copied, one.latest))
         if host is None or folder is None:
@@ -80,11 +91,11 @@ def _time(text: str) -> datetime:
     return given if given.tzinfo else given.replace(tzinfo=UTC)
 
 
-def _place(environment: str, cloud: Cloud) -> Place:
+def _place(environment: str, cloud: Cloud, *, unverified: bool) -> Place:
     outputs = json.loads(
         engine.pulumi(environment, "stack", "output", "--json", "--show-secrets", "--stack", environment).stdout
     )
-    names = (naming.BACKUPS_BUCKET_OUTPUT, naming.BACKUPS_KEY_OUTPUT)
+    names = [naming.BACKUPS_BUCKET_OUTPUT, naming.BACKUPS_KEY_OUTPUT] + ([] if unverified else ["kubeconfig"])
     if missing := [name for name in names if not outputs.get(name)]:
         raise Failure(f"the stack {environment} has no {', '.join(missing)} yet", fix=f"make up ENV={environment}")
     there: dict[str, Any] = {}
@@ -95,8 +106,18 @@ def _place(environment: str, cloud: Cloud) -> Place:
             "aws_secret_access_key": "lab",
             "config": Config(s3={"addressing_style": "path"}),
         }
-    bucket, key = (outputs[name] for name in names)
-    return Place(client=boto3.client("s3", region_name=cloud.region, **there), bucket=bucket, private_key=key)
+    return Place(
+        client=boto3.client("s3", region_name=cloud.region, **there),
+        bucket=outputs[naming.BACKUPS_BUCKET_OUTPUT],
+        private_key=outputs[naming.BACKUPS_KEY_OUTPUT],
+        authority=None if unverified else _authority(outputs["kubeconfig"]),
+    )
+
+
+def _authority(kubeconfig: str) -> str:
+    """The certificate, in PEM, of who signs the on-prem control planes' own."""
+    (cluster,) = yaml.safe_load(kubeconfig)["clusters"]
+    return base64.b64decode(cluster["cluster"]["certificate-authority-data"]).decode()
 
 
 @contextmanager
@@ -150,26 +171,23 @@ def fetch(place: Place, copy: Copy, folder: Path) -> Path:
     target = folder / copy.host
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target, prefix=".unfinished-") as beside:
-        sealed, opened, whole = (Path(beside) / name for name in ("sealed", "opened", "whole"))
+        sealed, packed, whole = (Path(beside) / name for name in ("sealed", "packed", "whole"))
         place.client.download_file(place.bucket, copy.key, str(sealed), ExtraArgs={"VersionId": copy.version})
-        # The key comes by standard input: it is on no disk and no command line.
-        files = ("-in", str(sealed), "-out", str(opened))
-        done = subprocess.run(
-            ["openssl", "cms", "-decrypt", "-binary", "-inform", "DER", "-inkey", "/dev/stdin", *files],
-            input=place.private_key,
-            text=True,
-            capture_output=True,
-            check=False,
-        )
-        if done.returncode:
-            which = f"the copy of {copy.host}'s backup that came at {_shown(copy.copied)}"
+        which = f"the copy of {copy.host}'s backup that came at {_shown(copy.copied)}"
+        try:
+            unseal(sealed, packed, place.private_key, place.authority)
+        except Unsealable as fault:
             raise Failure(
-                f"{which} can't be opened: it was changed since, or sealed for another key ({done.stderr.strip()})",
-                fix="take an earlier one, with --before, or another host's",
-            )
+                f"{which} can't be opened: it was changed since, or sealed for another key ({fault})", fix=OTHER
+            ) from None
+        except Forged as fault:
+            raise Failure(
+                f"{which} is of no control plane of this cluster: somebody else put it there ({fault})",
+                fix=f"{OTHER}; one of an earlier cluster of yours is opened with --unverified",
+            ) from None
         whole.mkdir()
         # Debian's tar takes no path that leads out of the folder; Python 3.11.2 would.
-        subprocess.run(["tar", "--extract", "--file", opened, "--directory", whole, "--no-same-owner"], check=True)
+        subprocess.run(["tar", "--extract", "--file", packed, "--directory", whole, "--no-same-owner"], check=True)
         (made,) = whole.iterdir()
         if (target / made.name).exists():
             raise Failure(f"{target / made.name} is there already", fix="use it, or name another folder")

@@ -1,7 +1,8 @@
-"""`make backups`, against a bucket with versions and copies that openssl sealed as a host does."""
+"""`make backups`, against a bucket with versions and copies that openssl signed and sealed as a host does."""
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import types
@@ -34,13 +35,27 @@ def server() -> Iterator[str]:
 
 @pytest.fixture
 def seal(tmp_path: Path) -> Path:
-    """A folder with key.pem and crt.pem."""
+    """A folder with what seals (crt.pem, key.pem), and who signs: an API server and a kubelet of one authority."""
     folder = tmp_path / "seal"
     folder.mkdir()
-    made = ["-keyout", folder / "key.pem", "-out", folder / "crt.pem", "-subj", "/CN=backups", "-days", "1", "-nodes"]
+    certificate(folder, "backups", "crt.pem", "key.pem")
+    for authority in ("kubernetes", "another"):
+        certificate(folder, authority, f"{authority}.crt", f"{authority}.key")
+    for name, authority in (
+        ("kube-apiserver", "kubernetes"),
+        ("system:node:worker", "kubernetes"),
+        ("stranger", "another"),
+    ):
+        signer = ("-CA", folder / f"{authority}.crt", "-CAkey", folder / f"{authority}.key")
+        certificate(folder, "kube-apiserver" if name == "stranger" else name, f"{name}.crt", f"{name}.key", *signer)
+    return folder
+
+
+def certificate(folder: Path, name: str, crt: str, key: str, *signer: str | Path) -> None:
+    """Of itself, or of the signer."""
+    made = ["-keyout", folder / key, "-out", folder / crt, "-subj", f"/CN={name}", "-days", "1", "-nodes", *signer]
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
     subprocess.run(["openssl", "req", "-x509", *curve, *made], capture_output=True, check=True)
-    return folder
 
 
 @pytest.fixture
@@ -48,7 +63,12 @@ def bucket(server: str, seal: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     """boto3's client; the stack's outputs and the lab's address lead to it."""
     settings = environment.load(ROOT / "environments" / "hybrid.yaml")
     assert settings.cloud
-    outputs = {"backups_bucket": BUCKET, "backups_key": (seal / "key.pem").read_text()}
+    authority = base64.b64encode((seal / "kubernetes.crt").read_bytes()).decode()
+    outputs = {
+        "backups_bucket": BUCKET,
+        "backups_key": (seal / "key.pem").read_text(),
+        "kubeconfig": json.dumps({"clusters": [{"cluster": {"certificate-authority-data": authority}}]}),
+    }
     said = types.SimpleNamespace(stdout=json.dumps(outputs))
     monkeypatch.setattr(engine, "pulumi", lambda *_, **__: said)
     monkeypatch.setattr(lab_site, "aws_url", lambda _: server)
@@ -68,14 +88,18 @@ def bucket(server: str, seal: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     client.delete_bucket(Bucket=BUCKET)
 
 
-def send(client: Any, seal: Path, host: str, time: str, snapshot: str) -> None:
-    """As the host's script does."""
+def send(client: Any, seal: Path, host: str, time: str, snapshot: str, signer: str = "kube-apiserver") -> None:
+    """As the host's script does; signed by nobody where the signer is empty."""
     folder = seal / time
     folder.mkdir()
     (folder / "snapshot.db.gz").write_text(snapshot)
     (folder / "keys.tar").write_text("keys")
     packed = subprocess.run(["tar", "--create", "--directory", seal, time], capture_output=True, check=True).stdout
-    cms = ["openssl", "cms", "-encrypt", "-binary", "-stream", "-aes-256-gcm", "-outform", "DER", seal / "crt.pem"]
+    if signer:
+        files = ["-signer", f"{seal}/{signer}.crt", "-inkey", f"{seal}/{signer}.key"]
+        cms = ["openssl", "cms", "-sign", "-binary", "-nodetach", "-stream", "-outform", "DER", *files]
+        packed = subprocess.run(cms, input=packed, capture_output=True, check=True).stdout
+    cms = ["openssl", "cms", "-encrypt", "-binary", "-stream", "-aes-256-gcm", "-outform", "DER", f"{seal}/crt.pem"]
     sealed = subprocess.run(cms, input=packed, capture_output=True, check=True).stdout
     client.put_object(Bucket=BUCKET, Key=f"etcd/{host}.cms", Body=sealed)
 
@@ -132,6 +156,20 @@ def test_one_that_was_changed_is_refused_and_nothing_stays(bucket: Any, seal: Pa
     assert list((tmp_path / "safe" / "onprem-1").iterdir()) == []
 
 
+@pytest.mark.parametrize("signer", ["", "stranger", "system:node:worker"])
+def test_one_that_no_control_plane_of_the_cluster_signed_is_opened_only_on_demand(
+    bucket: Any, seal: Path, tmp_path: Path, signer: str
+) -> None:
+    send(bucket, seal, "onprem-1", "20260131T003000Z", "a", signer)
+    with pytest.raises(Failure, match="is of no control plane of this cluster: somebody else put it there"):
+        backups.backups("hybrid", "onprem-1", tmp_path / "safe", None)
+    assert list((tmp_path / "safe" / "onprem-1").iterdir()) == []
+    if signer:
+        backups.backups("hybrid", "onprem-1", tmp_path / "safe", None, unverified=True)
+        (made,) = (tmp_path / "safe" / "onprem-1").iterdir()
+        assert (made / "snapshot.db.gz").read_text() == "a"
+
+
 def test_what_is_there_is_not_overwritten(bucket: Any, seal: Path, tmp_path: Path) -> None:
     send(bucket, seal, "onprem-1", "20260131T003000Z", "a")
     backups.backups("hybrid", "onprem-1", tmp_path, None)
@@ -167,5 +205,5 @@ def test_a_store_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatc
 
 def test_before_the_first_up_the_fix_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "pulumi", lambda *_, **__: types.SimpleNamespace(stdout="{}"))
-    with pytest.raises(Failure, match=r"has no backups_bucket, backups_key yet\. Fix: make up ENV=hybrid"):
+    with pytest.raises(Failure, match=r"has no backups_bucket, backups_key, kubeconfig yet\. Fix: make up ENV=hybrid"):
         backups.backups("hybrid", None, None, None)

@@ -25,6 +25,8 @@ class Store:
 
     client: Any
     key: Path
+    authority: Path
+    """The cluster's, of which the host's API server has its certificate."""
 
     def object(self) -> tuple[bytes, dict[str, str]]:
         found = self.client.get_object(Bucket="backups", Key="etcd/one.cms")
@@ -32,10 +34,12 @@ class Store:
 
     def opened(self, folder: Path) -> Path:
         """The backup in the copy."""
-        sealed, packed = folder / "sealed", folder / "packed"
+        sealed, signed, packed = folder / "sealed", folder / "signed", folder / "packed"
         sealed.write_bytes(self.object()[0])
         decrypt = ["openssl", "cms", "-decrypt", "-binary", "-inform", "DER", "-in", sealed, "-inkey", self.key]
-        subprocess.run([*decrypt, "-out", packed], check=True)
+        subprocess.run([*decrypt, "-out", signed], check=True)
+        verify = ["openssl", "cms", "-verify", "-binary", "-inform", "DER", "-in", signed, "-CAfile", self.authority]
+        subprocess.run([*verify, "-no-CApath", "-no-CAstore", "-purpose", "any", "-out", packed], check=True)
         subprocess.run(["tar", "-C", folder, "-xf", packed], check=True)
         (backup,) = folder.glob("[0-9]*Z")
         return backup
@@ -49,6 +53,11 @@ def store(host: Host, render: Callable[..., str], tmp_path: Path) -> Iterator[St
     url = "http://{}:{}".format(*server.get_host_and_port())
     made = ["-keyout", tmp_path / "seal.key", "-out", tmp_path / "seal.crt", "-subj", "/CN=backups", "-days", "1"]
     subprocess.run(["openssl", "req", "-x509", *CURVE, *made], capture_output=True, check=True)
+    authority = ["-subj", "/CN=kubernetes", "-days", "1", "-keyout", tmp_path / "ca.key", "-out", tmp_path / "ca.crt"]
+    subprocess.run(["openssl", "req", "-x509", *CURVE, *authority], capture_output=True, check=True)
+    pki, signer = host.kubernetes / "pki", ["-CA", tmp_path / "ca.crt", "-CAkey", tmp_path / "ca.key"]
+    server_files = ["-keyout", pki / "apiserver.key", "-out", pki / "apiserver.crt", "-subj", "/CN=kube-apiserver"]
+    subprocess.run(["openssl", "req", "-x509", *CURVE, *signer, *server_files], capture_output=True, check=True)
     place = {
         "url": url,
         "region": "garage",
@@ -64,12 +73,14 @@ def store(host: Host, render: Callable[..., str], tmp_path: Path) -> Iterator[St
         "s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x"
     )
     client.create_bucket(Bucket="backups")
-    yield Store(client=client, key=tmp_path / "seal.key")
+    yield Store(client=client, key=tmp_path / "seal.key", authority=tmp_path / "ca.crt")
     httpx.post(f"{url}/moto-api/reset").raise_for_status()  # what moto holds outlives its servers
     server.stop()
 
 
-def test_a_copy_goes_to_the_store_sealed_and_says_what_it_is(host: Host, store: Store, tmp_path: Path) -> None:
+def test_a_copy_goes_to_the_store_signed_and_sealed_and_tells_what_it_is(
+    host: Host, store: Store, tmp_path: Path
+) -> None:
     host.etcdctl("put", "/a", "1")
     done = host.run("isthmus-backup-etcd")
     assert done.returncode == 0, done.stderr
