@@ -137,6 +137,9 @@ member, and it holds what overlay cannot carry."""
 
 LAB_NAS: Final = "/srv/nas"
 """Where each lab machine of a site sees the folder that the site's volumes are in."""
+LAB_POOL: Final = "/pool/content"
+"""Where the lab's driver has mounted the file system that they are parts of: below a volume of its pod, since nothing
+else of the container can be written to."""
 
 LAB_STORAGE: Final = ("lab-csi", "csi-provisioner", "csi-resizer", "csi-snapshotter")
 """Images of the lab's storage: its driver, and upstream's controllers beside it."""

@@ -1,10 +1,12 @@
-"""How fast a volume is written and read, beside the file system that it lies in.
+"""How fast a volume is written and read, beside the file system below it, and beside what that one lies in.
 
-A lab's volumes lie in one image file, in a folder that every machine of the site sees. The reference is a file of the
-same size in that folder, written and read by the same program (transfer.py) on the host of the volume's pod; in turns,
-with new files each time, and the first round warms up.
+A lab's volumes are parts of one file system, the pool: what the driver adds is seen beside a file in the pool that is
+in no volume. The pool lies in an image file, in a folder that every machine of the site sees: what that stand-in for a
+site's storage costs is seen beside a file in the folder. All three files have the same size, and are written and read
+by the same program (transfer.py), in a pod and on its host; in turns, with new files each time, and the first round
+warms up.
 
-A write is over when its fsync is: on both sides the data is then on the same disk. Before a read, the file's pages are
+A write is over when its fsync is: everywhere the data is then on the same disk. Before a read, the file's pages are
 dropped, and those of every file in the folder, the image among them: where the loop device does not go around memory
 (it asks to), the volume's data would still be there one level below, and a plain file has no second level. Not
 O_DIRECT: programs in pods seldom ask for it.
@@ -19,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from infra.naming import LAB_NAS
+from infra.naming import LAB_NAS, LAB_POOL
 from infra.providers.isthmus.handler import ResourceError
 from ops import cluster, machines
 from ops.bench import objects
@@ -49,10 +51,11 @@ class Side:
 
 
 def measure(space: Namespace) -> dict[str, float]:
-    """MiB a second of both sides, and the volume's as a share of the other's."""
-    host = Side(name="folder", path=REFERENCE, run=partial(on_host, space.node))
+    """MiB a second of the three, and each as a share of the one below it."""
+    run = partial(on_host, space.node)
+    folder, pool = Side(name="folder", path=REFERENCE, run=run), Side(name="pool", path=in_pool(space.node), run=run)
     try:
-        size = chosen(speed(host.run("write", host.path, str(PROBE))))
+        size = chosen(speed(folder.run("write", folder.path, str(PROBE))))
         # Room for a file, for one before it that the file system has not yet let go, and for its own books.
         space.create(objects.claim(POD, 3 * size))
         space.create(space.pod(POD, WAITS, claimed=POD))
@@ -60,22 +63,28 @@ def measure(space: Namespace) -> dict[str, float]:
         volume = Side(name="volume", path=f"{objects.FOLDER}/file", run=partial(in_pod, space.environment))
         rounds: list[dict[str, Speeds]] = []
         for number in range(ROUNDS + 1):
-            turn = (volume, host) if number % 2 else (host, volume)
-            found = {side.name: transfer(side, host, size) for side in turn}
+            turn = [folder, pool, volume] if number % 2 else [volume, pool, folder]
+            found = {side.name: transfer(side, folder, size) for side in turn}
             if number:  # the first warms up
                 rounds.append(found)
                 for way in ("write", "read"):
-                    both = ", ".join(f"{name} {one[way]:.0f} MiB/s" for name, one in sorted(found.items()))
-                    say(f"    {way} {size // MIB} MiB: {both}")
+                    each = ", ".join(f"{name} {one[way]:.0f} MiB/s" for name, one in sorted(found.items()))
+                    say(f"    {way} {size // MIB} MiB: {each}")
         return {"file, MiB": size / MIB, **figures(rounds)}
     finally:
-        _shell(space.node, "rm", "-f", REFERENCE)
+        _shell(space.node, "rm", "-f", folder.path, pool.path)
 
 
-def transfer(side: Side, host: Side, size: int) -> Speeds:
+def in_pool(node: str) -> str:
+    """A file of ours in the pool, as its host reaches it: nobody but the driver has it mounted."""
+    driver = _shell(node, "pgrep", "--oldest", "--full", f"isthmus_csi .*--mount={LAB_POOL}").strip()
+    return f"/proc/{driver}/root{LAB_POOL}/{objects.NAMESPACE}"
+
+
+def transfer(side: Side, folder: Side, size: int) -> Speeds:
     """One file, written to the disk, forgotten on every level, and read."""
     written = speed(side.run("write", side.path, str(size)))
-    host.run("forget", LAB_NAS)
+    folder.run("forget", LAB_NAS)
     return {"write": written, "read": speed(side.run("read", side.path, str(size)))}
 
 
@@ -94,9 +103,10 @@ def figures(rounds: list[dict[str, Speeds]]) -> dict[str, float]:
     """Medians over the rounds."""
     result: dict[str, float] = {}
     for way in ("write", "read"):
-        for name in ("volume", "folder"):
+        for name in ("volume", "pool", "folder"):
             result[f"{way}, {name}, MiB/s"] = median(one[name][way] for one in rounds)
-        result[f"{way}, volume / folder"] = median(one["volume"][way] / one["folder"][way] for one in rounds)
+        for name, below in (("volume", "pool"), ("pool", "folder")):
+            result[f"{way}, {name} / {below}"] = median(one[name][way] / one[below][way] for one in rounds)
     return result
 
 

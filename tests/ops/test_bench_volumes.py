@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from infra import environment
-from infra.naming import LAB_NAS, STORAGE_CLASS
+from infra.naming import LAB_NAS, LAB_POOL, STORAGE_CLASS
 from infra.paths import ROOT
 from infra.platform import pods
 from infra.providers.isthmus.handler import ResourceError
@@ -234,23 +234,32 @@ def test_a_file_takes_some_seconds_within_bounds(mib_a_second: float, mib: int) 
 
 def test_figures_of_speed_are_medians_and_the_share_is_that_of_rounds() -> None:
     rounds = [
-        {"volume": {"write": volume, "read": 2 * volume}, "folder": {"write": folder, "read": folder}}
-        for volume, folder in ((90.0, 100.0), (9.0, 10.0), (50.0, 100.0))
+        {
+            "volume": {"write": volume, "read": 2 * volume},
+            "pool": {"write": pool, "read": pool},
+            "folder": {"write": 2 * pool, "read": pool},
+        }
+        for volume, pool in ((90.0, 100.0), (9.0, 10.0), (50.0, 100.0))
     ]
     assert volume_speed.figures(rounds) == {
         "write, volume, MiB/s": 50,
-        "write, folder, MiB/s": 100,
-        "write, volume / folder": 0.9,
+        "write, pool, MiB/s": 100,
+        "write, folder, MiB/s": 200,
+        "write, volume / pool": 0.9,
+        "write, pool / folder": 0.5,
         "read, volume, MiB/s": 100,
+        "read, pool, MiB/s": 100,
         "read, folder, MiB/s": 100,
-        "read, volume / folder": 1.8,
+        "read, volume / pool": 1.8,
+        "read, pool / folder": 1,
     }
 
 
 @pytest.mark.parametrize("broken", [False, True])
-def test_both_sides_move_the_same_and_forget_the_same(monkeypatch: pytest.MonkeyPatch, broken: bool) -> None:
+def test_all_three_move_the_same_and_forget_the_same(monkeypatch: pytest.MonkeyPatch, broken: bool) -> None:
     done: list[tuple[str, ...]] = []
     size = 384 * volume_speed.MIB
+    paths = (f"{LAB_NAS}/{NAME}", f"/proc/2143/root{LAB_POOL}/{NAME}")
 
     def program(side: str, arguments: tuple[str, ...]) -> str:
         done.append((side, *arguments))
@@ -260,6 +269,8 @@ def test_both_sides_move_the_same_and_forget_the_same(monkeypatch: pytest.Monkey
 
     def machine(_name: str, *command: str, timeout_s: float) -> str:
         assert timeout_s > 30
+        if command[0] == "pgrep":
+            return "2143\n"
         if command[0] == "rm":
             done.append(("host", *command))
             return ""
@@ -275,13 +286,13 @@ def test_both_sides_move_the_same_and_forget_the_same(monkeypatch: pytest.Monkey
             volume_speed.measure(space(api))
     else:
         found = volume_speed.measure(space(api))
-        assert found["write, volume / folder"] == 1
-        host = [("host", "write", f"{LAB_NAS}/{NAME}", str(size)), ("host", "forget", LAB_NAS)]
-        host.append(("host", "read", f"{LAB_NAS}/{NAME}", str(size)))
-        volume = [("pod", "write", "/data/file", str(size)), ("host", "forget", LAB_NAS)]
-        volume.append(("pod", "read", "/data/file", str(size)))
-        assert done[1:-1] == [*host, *volume, *volume, *host]
-    assert done[-1] == ("host", "rm", "-f", f"{LAB_NAS}/{NAME}"), "however it ends"
+        assert found["write, volume / pool"] == found["write, pool / folder"] == 1
+        folder, pool, volume = (
+            [(side, "write", path, str(size)), ("host", "forget", LAB_NAS), (side, "read", path, str(size))]
+            for side, path in (("host", paths[0]), ("host", paths[1]), ("pod", "/data/file"))
+        )
+        assert done[1:-1] == [*volume, *pool, *folder, *folder, *pool, *volume]
+    assert done[-1] == ("host", "rm", "-f", *paths), "however it ends"
     (claim,) = api.held["persistentvolumeclaims"]
     assert int(claim["spec"]["resources"]["requests"]["storage"]) == 3 * size
 

@@ -14,7 +14,7 @@ from pulumi_kubernetes import apps, core, storage
 from infra import quantities
 from infra.artifacts import Index
 from infra.environment import LabStorage
-from infra.naming import LAB_NAS
+from infra.naming import LAB_NAS, LAB_POOL
 from infra.naming import STORAGE_NAMESPACE as NAMESPACE
 from infra.platform import pods, priorities
 from infra.platform.cluster import Cluster
@@ -144,7 +144,13 @@ class _Driver:
         return {
             "name": "driver",
             "image": self.image,
-            "args": [f"--folder={LAB_NAS}", f"--capacity={self.capacity}", f"--socket={SOCKET}", *_MOUNT, *arguments],
+            "args": [
+                f"--folder={LAB_NAS}",
+                f"--capacity={self.capacity}",
+                f"--socket={SOCKET}",
+                f"--mount={LAB_POOL}",
+                *arguments,
+            ],
             "resources": {
                 "requests": {"cpu": "5m", "memory": "48Mi"},
                 "limits": {"cpu": "500m", "memory": "192Mi"},
@@ -158,10 +164,6 @@ class _Driver:
                 *mounts,
             ],
         }
-
-
-_MOUNT: Final = ("--mount=/pool/content",)
-"""Below a volume of the pod, since nothing else of the container can be written to."""
 
 
 def _host(name: str, path: str, kind: str) -> core.v1.VolumeArgsDict:
