@@ -41,7 +41,7 @@ SERVER: Final = aggregation.Server(
         f"--metric-resolution={RESOLUTION_S}s",
         "--kubelet-preferred-address-types=InternalIP",
         # kubeadm's kubelets sign their serving certificates themselves, so there is no authority to hold them to;
-        # kubeadm's API servers do not verify them either. What it takes to is in README.md, Limits.
+        # kubeadm's API servers do not verify them either. What it takes to is in docs/limits.md.
         "--kubelet-insecure-tls",
     ],
 )

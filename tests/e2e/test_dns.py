@@ -32,7 +32,7 @@ def taken(hosts: list[str], seconds: float) -> dict[str, float]:
 
 
 def test_without_dns_load_balancers_serve(environment, settings) -> None:
-    """One may be busy, which was seen once (README.md, Limits): it is asked, and tells with what."""
+    """One may be busy, which was seen once (docs/limits.md): it is asked, and tells with what."""
     hosts = [host.name for host in settings.onprem.having("load_balancer")]
     coredns = ("-n", "kube-system", "deployment/coredns")
     replicas = cluster.kubectl(environment, "get", *coredns, "-o", "jsonpath={.spec.replicas}")

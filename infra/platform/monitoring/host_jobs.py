@@ -115,7 +115,7 @@ def keep(pattern: str, *labels: str) -> dict[str, Any]:
 
 def _members() -> list[dict[str, Any]]:
     """Of each host its kubelet, what that knows of its containers, the host itself, and whether it is there."""
-    # kubeadm's kubelets sign their serving certificates themselves, see README.md, Limits.
+    # kubeadm's kubelets sign their serving certificates themselves, see docs/limits.md.
     kubelet = {"scheme": "https", "authorization": {"credentials_file": TOKEN_FILE}}
     kubelet |= {"tls_config": {"insecure_skip_verify": True}}
     host = {"kubernetes_sd_configs": _NODES, "relabel_configs": [_NODE_LABEL, _NODE_INSTANCE]}
