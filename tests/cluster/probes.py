@@ -85,6 +85,33 @@ print(json.dumps(counts))
 """Prints how many datagrams of each tag arrived."""
 
 
+SAY: Final = r"""
+import socket, sys, time
+port, tag, pause = int(sys.argv[1]), f"{sys.argv[2]}-{time.time_ns()}".encode(), float(sys.argv[3])
+sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+while True:
+    for address in sys.argv[4:]:
+        try:
+            sender.sendto(tag, (address, port))
+        except OSError:
+            pass  # told at once that it may not: tried all the same
+    time.sleep(pause)
+"""
+"""Sends datagrams for ever. Another start has another tag."""
+
+HEAR: Final = r"""
+import socket, sys
+receiver, heard = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), set()
+receiver.bind(("0.0.0.0", int(sys.argv[1])))
+while True:
+    tag = receiver.recv(64).decode()
+    if tag not in heard:
+        heard.add(tag)
+        print(tag, flush=True)
+"""
+"""Prints each tag that arrives, once."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Probe:
     """A running pod."""
@@ -112,6 +139,10 @@ class Probe:
         """The names of the targets that answered."""
         return answered(self.run(REACH, json.dumps(targets)))
 
+    def told(self) -> list[str]:
+        """The lines that its program has printed since its last start."""
+        return cluster.kubectl(self.environment, "logs", "-n", self.namespace, self.name).split()
+
     def _exec(self, script: str, *arguments: str) -> tuple[str, ...]:
         return ("exec", "-n", self.namespace, self.name, "--", PYTHON, "-c", script, *arguments)
 
@@ -122,12 +153,17 @@ def answered(printed: str) -> set[str]:
 
 
 @contextmanager
-def running(environment: str, *places: tuple[str, str, str | None]) -> Iterator[list[Probe]]:
-    """A probe in each place, which is (node, namespace, app whose pod it passes for or None), removed in the end."""
+def running(
+    environment: str, *places: tuple[str, str, str | None], program: tuple[str, ...] = ()
+) -> Iterator[list[Probe]]:
+    """A probe in each place, which is (node, namespace, app whose pod it passes for or None), removed in the end.
+
+    `program`: a script and its arguments, run at each start, also after its host's; without it, it runs what is asked.
+    """
     mark = uuid.uuid4().hex[:6]
     names = [f"probe-{mark}-{number}" for number in range(len(places))]
     image = _image(environment)
-    made = [_manifest(name, *place, image) for name, place in zip(names, places, strict=True)]
+    made = [_manifest(name, *place, image, program) for name, place in zip(names, places, strict=True)]
     path = state(environment) / f"probes-{mark}.json"
     path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": made}))
     try:
@@ -151,14 +187,16 @@ def _image(environment: str) -> str:
     return cluster.kubectl(environment, "get", "deployment", "inference", "-n", "workloads", "-o", f"jsonpath={path}")
 
 
-def _manifest(name: str, node: str, namespace: str, app: str | None, image: str) -> dict[str, Any]:
+def _manifest(
+    name: str, node: str, namespace: str, app: str | None, image: str, program: tuple[str, ...]
+) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name, "namespace": namespace, "labels": pods.selector(app) if app else {}},
         "spec": {
             "nodeName": node,
-            "restartPolicy": "Never",
+            "restartPolicy": "Always" if program else "Never",
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "activeDeadlineSeconds": LIVES_S,
@@ -172,7 +210,7 @@ def _manifest(name: str, node: str, namespace: str, app: str | None, image: str)
                 {
                     "name": "probe",
                     "image": image,
-                    "command": [PYTHON, "-c", f"import time; time.sleep({LIVES_S})"],
+                    "command": [PYTHON, "-c", *(program or (f"import time; time.sleep({LIVES_S})",))],
                     "resources": {
                         "requests": {"cpu": "10m", "memory": "32Mi"},
                         "limits": {"cpu": "500m", "memory": "128Mi"},

@@ -172,7 +172,9 @@ def power(environment: str, settings: Environment) -> Iterator[Callable[[str, st
         if action == "freeze":
             machines.power(environment, name, "thaw")
     if touched:
-        wait_until_whole(environment, settings, booted=[name for name in touched if touched[name] == "power-off"])
+        wait_until_whole(
+            environment, settings, booted=[name for name in touched if touched[name] in ("power-off", "power-on")]
+        )
 
 
 def wait_until_whole(
