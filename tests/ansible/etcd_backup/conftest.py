@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -13,19 +12,12 @@ import pytest
 from infra.artifacts import Index
 from ops.mirror.sync import sync
 from tests.ansible.etcd_backup.control_plane import CURVE, KEYS, Host, answers, until
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
+from tests.ports import free_ports
 
 
 @pytest.fixture
 def host(tmp_path: Path, render: Callable[..., str]) -> Iterator[Host]:
-    client, peer, api = _free_ports(3)
+    client, peer, api = free_ports(3)
     host = Host(root=tmp_path, client=client, peer=peer, api=api)
     for folder in ("bin", "metrics", "kubernetes/manifests", "kubernetes/isthmus", "kubernetes/pki/etcd"):
         (tmp_path / folder).mkdir(parents=True)

@@ -6,7 +6,6 @@ import base64
 import contextlib
 import os
 import shutil
-import socket
 import ssl
 import subprocess
 import time
@@ -24,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from infra.artifacts import ArtifactError, Index
 from infra.paths import BIN
+from tests.ports import free_ports
 from tests.providers.offline.engine import Stack
 from tests.providers.offline.kubernetes import engine
 from tests.providers.offline.kubernetes.nodes import Nodes
@@ -85,14 +85,6 @@ class ApiServer:
         return self.request("PATCH", path, body, kind="application/merge-patch+json")
 
 
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
-
-
 @pytest.fixture(scope="session")
 def apiserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     """Started once for all tests; each works in a namespace of its own."""
@@ -102,7 +94,7 @@ def apiserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
         tool("kube-controller-manager", "kube-controller-manager-binary"),
     )
     folder = tmp_path_factory.mktemp("apiserver")
-    client, peer, secure = _free_ports(3)
+    client, peer, secure = free_ports(3)
     _service_account_key(folder)
     (folder / "tokens.csv").write_text(f'{TOKEN},admin,1,"system:masters"\n')
     etcd = [
