@@ -97,6 +97,8 @@ class Platform(pulumi.ComponentResource):
         super().__init__("isthmus:platform:Platform", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         self.cluster, self.accelerators = args.cluster, args.accelerators
+        self.metrics_readers = (READER,) if args.monitoring else ()
+        self.viewers = (VIEWER,) if args.status else ()
         self.entrance, certificates = None, None
         if self.cluster.mesh:
             assert args.mesh_authority is not None
@@ -120,12 +122,17 @@ class Platform(pulumi.ComponentResource):
             self.ready = [*args.provided.ready, priorities]
         else:
             alerts = args.monitoring.alerts if args.monitoring else None
-            dns = CoreDns("coredns", cluster=self.cluster, alerts=alerts, index=args.index, opts=networked)
+            dns = CoreDns(
+                "coredns",
+                cluster=self.cluster,
+                index=args.index,
+                alerts=alerts,
+                metrics_readers=self.metrics_readers,
+                opts=networked,
+            )
             # Before the network, for it uses the hosts': it is ready half a minute after it has begun to read kubelets.
             MetricsServer("metrics-server", cluster=self.cluster, index=args.index, opts=child)
             self.ready = [dns.deployment, priorities]
-        self.metrics_readers = (READER,) if args.monitoring else ()
-        self.viewers = (VIEWER,) if args.status else ()
         if self.accelerators:
             plugins = DevicePluginsArgs(offers=self.accelerators, index=args.index)
             DevicePlugins("device-plugins", plugins, networked)

@@ -6,20 +6,24 @@ such name" instead of a wait for a server that is not there. The exception are h
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from ipaddress import IPv4Network
 from typing import Final
 
 import pulumi
-from pulumi_kubernetes import apps, core, meta, policy, rbac
+from pulumi_kubernetes import apps, core, meta, networking, policy, rbac
 
 from infra import naming
 from infra.alerts import Alerts
 from infra.artifacts import Index
-from infra.platform import pods
+from infra.platform import pods, policies
 from infra.platform.cluster import Cluster
 
 APP: Final = "coredns"
 NAMESPACE: Final = "kube-system"
 USER: Final = 65534
+PORT: Final = 53
+METRICS_PORT: Final = 9153
 
 LABELS: Final = {"k8s-app": "kube-dns"}
 """How network policies of anyone find the cluster's DNS: a convention older than CoreDNS."""
@@ -76,10 +80,14 @@ class CoreDns(pulumi.ComponentResource):
         cluster: Cluster,
         index: Index,
         alerts: Alerts | None = None,
+        metrics_readers: Sequence[policies.Peer] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("isthmus:platform:CoreDns", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
+        allowed = _network(cluster, alerts, metrics_readers, child)
+        # Only then, or no pod would find another by name meanwhile. The rest of the namespace is on the hosts' network.
+        policies.deny_all(NAMESPACE, opts=pulumi.ResourceOptions(parent=self, depends_on=[allowed]))
         text = corefile(alerts)
         configuration = core.v1.ConfigMap(
             APP,
@@ -96,9 +104,9 @@ class CoreDns(pulumi.ComponentResource):
                 "selector": LABELS,
                 "cluster_ip": str(cluster.dns_address),
                 "ports": [
-                    {"name": "dns", "port": 53, "protocol": "UDP"},
-                    {"name": "dns-tcp", "port": 53, "protocol": "TCP"},
-                    {"name": "metrics", "port": 9153, "protocol": "TCP"},
+                    {"name": "dns", "port": PORT, "protocol": "UDP"},
+                    {"name": "dns-tcp", "port": PORT, "protocol": "TCP"},
+                    {"name": "metrics", "port": METRICS_PORT, "protocol": "TCP"},
                 ],
             },
             opts=child,
@@ -132,6 +140,20 @@ def _metadata(name: str) -> meta.v1.ObjectMetaArgsDict:
     metadata = pods.metadata(APP, name=name, namespace=NAMESPACE)
     metadata["labels"] = pods.selector(APP) | naming.LABELS | LABELS
     return metadata
+
+
+def _network(
+    cluster: Cluster, alerts: Alerts | None, readers: Sequence[policies.Peer], opts: pulumi.ResourceOptions
+) -> networking.v1.NetworkPolicy:
+    """It answers whoever asks: a new pod would else have to wait until the hosts of CoreDNS know of it."""
+    dns = policies.ports(PORT, protocol="UDP") + policies.ports(PORT)
+    egress: list[policies.Egress] = [
+        {"to": [policies.network(cluster.node_cidr)], "ports": policies.ports(cluster.api_server_port)}
+    ]
+    if alerts and alerts.names:
+        egress.append({"to": [policies.network(IPv4Network(one)) for one in alerts.resolvers], "ports": dns})
+    ingress: list[policies.Ingress] = [{"ports": dns}, *policies.read_by(readers, METRICS_PORT)]
+    return policies.allow(APP, NAMESPACE, ingress=ingress, egress=egress, opts=opts)
 
 
 def _access(opts: pulumi.ResourceOptions) -> rbac.v1.ClusterRoleBinding:
@@ -175,9 +197,9 @@ def _pod(
                 "image": image,
                 "args": ["-conf", "/etc/coredns/Corefile"],
                 "ports": [
-                    {"name": "dns", "container_port": 53, "protocol": "UDP"},
-                    {"name": "dns-tcp", "container_port": 53, "protocol": "TCP"},
-                    {"name": "metrics", "container_port": 9153, "protocol": "TCP"},
+                    {"name": "dns", "container_port": PORT, "protocol": "UDP"},
+                    {"name": "dns-tcp", "container_port": PORT, "protocol": "TCP"},
+                    {"name": "metrics", "container_port": METRICS_PORT, "protocol": "TCP"},
                 ],
                 "resources": {
                     "requests": {"cpu": "20m", "memory": "48Mi"},

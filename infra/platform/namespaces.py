@@ -13,9 +13,8 @@ from infra.platform import pods, policies
 KUBERNETES_OWN: Final = ("default", "kube-node-lease", "kube-public")
 """Namespaces that every cluster has and nothing of ours runs in.
 
-kube-system is not among them: the whole cluster's names come from there, so that what a blanket rule forgets (a port of
-CoreDNS, the next add-on) stops every pod. Most of what it holds is on the hosts' own network, which policies of pods do
-not see. Each app of ours there has a policy of its own but CoreDNS, which everybody may ask.
+kube-system is not among them: CoreDNS, which is there, opens what it needs and then closes the rest (coredns.py). Where
+somebody else runs the add-ons there it stays open: a port that is forgotten would stop every pod.
 """
 
 

@@ -85,8 +85,17 @@ print(json.dumps(counts))
 """Prints how many datagrams of each tag arrived."""
 
 
-SAY: Final = r"""
-import socket, sys, time
+END: Final = r"""
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+"""
+"""Ends when asked to, which a container's first process else ignores: its host's shutdown would wait 90 s for it,
+longer than until the cluster gives up the host."""
+
+SAY: Final = (
+    END
+    + r"""
+import socket, time
 port, tag, pause = int(sys.argv[1]), f"{sys.argv[2]}-{time.time_ns()}".encode(), float(sys.argv[3])
 sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 while True:
@@ -97,10 +106,13 @@ while True:
             pass  # told at once that it may not: tried all the same
     time.sleep(pause)
 """
+)
 """Sends datagrams for ever. Another start has another tag."""
 
-HEAR: Final = r"""
-import socket, sys
+HEAR: Final = (
+    END
+    + r"""
+import socket
 receiver, heard = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), set()
 receiver.bind(("0.0.0.0", int(sys.argv[1])))
 while True:
@@ -109,6 +121,7 @@ while True:
         heard.add(tag)
         print(tag, flush=True)
 """
+)
 """Prints each tag that arrives, once."""
 
 
@@ -150,6 +163,20 @@ class Probe:
 def answered(printed: str) -> set[str]:
     """The names of the targets that answered, from what REACH printed."""
     return {name for name, came in json.loads(printed).items() if came}
+
+
+@contextmanager
+def unguarded(environment: str) -> Iterator[str]:
+    """The name of a namespace that no policy is in, removed in the end."""
+    name = f"probes-{uuid.uuid4().hex[:6]}"
+    cluster.kubectl(environment, "create", "namespace", name)
+    try:
+        # Its account is made a moment later, and no pod can be created before.
+        wait = ("wait", "--for=create", "--timeout=30s", "-n", name, "serviceaccount/default")
+        cluster.kubectl(environment, *wait, timeout=40)
+        yield name
+    finally:
+        cluster.kubectl(environment, "delete", "namespace", name, "--ignore-not-found", timeout=120)
 
 
 @contextmanager
@@ -200,6 +227,8 @@ def _manifest(
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "activeDeadlineSeconds": LIVES_S,
+            # What is on a host stays there while it is away.
+            "tolerations": [{"operator": "Exists", "effect": "NoExecute"}],
             "terminationGracePeriodSeconds": 0,
             "securityContext": {
                 "runAsNonRoot": True,

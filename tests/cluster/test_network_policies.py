@@ -20,12 +20,12 @@ from infra.naming import (
     STATUS,
     STATUS_NAMESPACE,
 )
-from infra.platform import status
+from infra.platform import coredns, status
 from infra.platform.monitoring import names
 from infra.platform.object_store_settings import ADMIN_PORT, RPC_PORT, S3_PORT
 from ops import cluster, machines
 from ops.up import load
-from tests.cluster.probes import REACH, RECEIVE, SEND, Probe, Target, answered, running
+from tests.cluster.probes import REACH, RECEIVE, SEND, Probe, Target, answered, running, unguarded
 
 METADATA, WORLD = "169.254.169.254", "203.0.113.10"
 """Where a cloud keeps the credentials of its machines, and one of nobody's (RFC 5737) that stands for the world."""
@@ -41,6 +41,8 @@ STORE = {"store, service", "store, same host", "store, another host"}
 ADMIN = {"store's admin, same host", "store's admin, another host"}
 MODEL = {"model, service", "model, node port", "model, same host", "model, another host"}
 DNS_METRICS = {"dns, metrics"}
+UNGUARDED = "(unguarded)"
+"""Stands for a namespace that no policy is in."""
 PAGE = "status page"
 """Hosts alone reach it, see test_hosts_reach_what_is_for_them_and_of_the_store_what_is_published."""
 VIEW = "view of both sites"
@@ -73,8 +75,10 @@ EXPECTED: dict[tuple[str, str | None], set[str]] = {
     (STATUS_NAMESPACE, None): set(),
     # While it stands in for the page, some requests at the page's address are its too, and refused.
     (STATUS_NAMESPACE, STATUS): DNS | {"api, service", "api, another host"} | MODEL | {names.ALERTMANAGER},
+    ("kube-system", None): set(),
+    ("kube-system", coredns.APP): {"api, service", "api, another host"},
     # Confined by nobody, and refused by all that guard themselves: the model, the store, monitoring, the page.
-    ("kube-system", None): DNS | DNS_METRICS | API | HOSTS | OUTSIDE,
+    (UNGUARDED, None): DNS | API | HOSTS | OUTSIDE,
 }
 """(namespace, app whose pod it passes for) -> all that it reaches."""
 
@@ -107,7 +111,7 @@ def site(environment: str) -> Site:
     addresses = {host.name: str(host.address) for host in settings.onprem.hosts}
     model, store = _by_host(environment, "workloads", "inference"), _by_host(environment, "object-store", "garage")
     here, there = sorted(model.keys() & store.keys())[:2]
-    coredns = next(iter(_by_host(environment, "kube-system", "coredns").values()))
+    names_from = next(iter(_by_host(environment, coredns.NAMESPACE, coredns.APP).values()))
     dns, garage = _service(environment, "kube-system", "kube-dns"), _service(environment, "object-store", "garage")
     tcp: dict[str, tuple[str, int]] = {
         "dns, tcp": (dns, 53),
@@ -134,7 +138,7 @@ def site(environment: str) -> Site:
         "model, another host": (model[there], INGRESS_POD_PORT),
         "node exporter, another host": (addresses[there], names.NODE_EXPORTER_PORT),
         "load balancer's metrics, another host": (addresses[there], LOAD_BALANCER_METRICS_PORT),
-        "dns, metrics": (coredns, names.COREDNS_PORT),
+        "dns, metrics": (names_from, coredns.METRICS_PORT),
     }
     if settings.platform.monitoring:
         for app, port in WATCHERS.items():
@@ -208,9 +212,14 @@ def test_everybody_reaches_what_the_table_says_and_nothing_else(environment: str
     if VIEW not in site.targets:
         expectations.pop((names.NAMESPACE, names.VIEW), None)
         expectations = {place: reached - {VIEW} for place, reached in expectations.items()}
-    places = [(site.here, namespace, app) for namespace, app in expectations]
     # What is refused is waited for: several are asked at once.
-    with running(environment, *places) as probes, ThreadPoolExecutor(max_workers=ASKED_AT_ONCE) as pool:
+    with (
+        unguarded(environment) as free,
+        running(
+            environment, *((site.here, place.replace(UNGUARDED, free), app) for place, app in expectations)
+        ) as probes,
+        ThreadPoolExecutor(max_workers=ASKED_AT_ONCE) as pool,
+    ):
         answers = pool.map(lambda probe, wanted: settled(probe, site.targets, wanted), probes, expectations.values())
         found = dict(zip([f"{namespace}/{app or 'anybody'}" for namespace, app in expectations], answers, strict=True))
     wrong: list[str] = []
@@ -239,13 +248,16 @@ BEFORE_S, AFTER_S = 5.0, 5.0
 
 
 def test_not_one_forbidden_packet_passes_while_the_agent_of_a_node_restarts(environment: str, site: Site) -> None:
-    with running(
-        environment,
-        (site.here, "workloads", None),
-        (site.here, "workloads", None),
-        (site.here, "kube-system", None),
-        (site.there, "kube-system", None),
-    ) as (confined, guarded, free, stranger):
+    with (
+        unguarded(environment) as open_to_all,
+        running(
+            environment,
+            (site.here, "workloads", None),
+            (site.here, "workloads", None),
+            (site.here, open_to_all, None),
+            (site.there, open_to_all, None),
+        ) as (confined, guarded, free, stranger),
+    ):
         receivers = {
             name: probe.start(RECEIVE, str(PORT), str(SECONDS + 10))
             for name, probe in (("stranger", stranger), ("guarded", guarded))

@@ -25,6 +25,8 @@ from ops.up import load
 from tests.e2e.both_sites import Champions, two_champions
 
 ENVIRONMENT = os.environ.get("ISTHMUS_ENV", "local")
+BOOT = ("power-off", "power-on", "reboot")
+"""What is done to a machine's power so that, in the end, it boots."""
 ASKED_OF_CILIUM = (
     ("status", "--brief"),
     ("endpoint", "list"),
@@ -172,9 +174,7 @@ def power(environment: str, settings: Environment) -> Iterator[Callable[[str, st
         if action == "freeze":
             machines.power(environment, name, "thaw")
     if touched:
-        wait_until_whole(
-            environment, settings, booted=[name for name in touched if touched[name] in ("power-off", "power-on")]
-        )
+        wait_until_whole(environment, settings, booted=[name for name in touched if touched[name] in BOOT])
 
 
 def wait_until_whole(

@@ -13,7 +13,7 @@ from infra.environment import Environment
 from infra.providers.isthmus.handler import ResourceError
 from ops import cluster, machines
 from ops.console import Failure
-from tests.cluster.probes import HEAR, SAY, SEND, Probe, running
+from tests.cluster.probes import HEAR, SAY, SEND, Probe, running, unguarded
 from tests.e2e.both_sites import wait_for
 
 PORT, PAUSE_S = 9999, 0.2
@@ -35,20 +35,20 @@ def test_not_one_forbidden_packet_passes_when_a_hosts_pods_start_after_its_boot(
 
     hear = (HEAR, str(PORT))
     with (
+        unguarded(environment) as open_to_all,
         running(
             environment,
-            (there, "kube-system", None),
-            (here, "kube-system", None),
+            (there, open_to_all, None),
+            (here, open_to_all, None),
             (here, "workloads", None),
             program=hear,
         ) as (stranger, free, guarded),
-        running(environment, (there, "kube-system", None), program=say("in", *everybody)),
+        running(environment, (there, open_to_all, None), program=say("in", *everybody)),
         running(environment, (here, "workloads", None), program=say("out", stranger.address)) as (confined,),
-        running(environment, (here, "kube-system", None), program=say("allowed", stranger.address)),
+        running(environment, (here, open_to_all, None), program=say("allowed", stranger.address)),
     ):
         wait_for("what is allowed", lambda: tags(stranger) == ["allowed"] and tags(free) == ["in"])
-        power(here, "power-off")
-        power(here, "power-on")
+        power(here, "reboot")
         # A pod that was there before says so with the tag of before.
         wait_for("the pods' next start", lambda: tags(stranger).count("allowed") > 1, BACK_S)
         wait_for("the pod that all may reach", lambda: again(free) and tags(free) == ["in"], BACK_S)

@@ -21,6 +21,12 @@ def test_unit_runs_and_starts_at_boot(host, unit: str) -> None:
     assert host.service(unit).is_enabled
 
 
+def test_no_container_holds_its_hosts_shutdown_longer_than_kubernetes_gives_a_pod(host) -> None:
+    scopes = host.check_output("systemctl list-units --plain --no-legend 'cri-containerd-*.scope' | cut -d' ' -f1")
+    shown = host.check_output(f"systemctl show --property=TimeoutStopUSec --value {' '.join(scopes.split())}").split()
+    assert len(shown) > 5 and set(shown) == {"30s"}
+
+
 def test_the_holder_of_an_address_does_not_wait_for_a_processor(host) -> None:
     """A late advert looks like a dead holder; the address would move under load, and reset every connection."""
     assert "RR" in host.check_output("ps -C keepalived -o cls=").split()

@@ -29,7 +29,6 @@ KUBE_STATE_METRICS_PORT: Final = 8080
 KUBE_STATE_METRICS_OWN_PORT: Final = 8081
 
 KUBELET_PORT: Final = 10250
-COREDNS_PORT: Final = 9153
 
 VIEW_NAME: Final = f"{VIEW}.{NAMESPACE}.svc"
 """What the view's certificate names; it is reached by addresses."""

@@ -18,13 +18,12 @@ from pulumi_kubernetes import apps, core, policy
 from infra.artifacts import Index
 from infra.environment import Monitoring as Settings
 from infra.naming import INGRESS_POD_PORT, OBJECT_STORE_NAMESPACE, WORKLOADS_NAMESPACE
-from infra.platform import accounts, pods, policies
+from infra.platform import accounts, coredns, pods, policies
 from infra.platform.cluster import Cluster
 from infra.platform.monitoring import access, bounds, host_jobs, linked, scraping, server
 from infra.platform.monitoring.names import (
     ALERTMANAGER,
     ALERTMANAGER_PORT,
-    COREDNS_PORT,
     KUBE_STATE_METRICS,
     KUBE_STATE_METRICS_PORT,
     NAMESPACE,
@@ -137,14 +136,14 @@ def _network(args: PrometheusArgs, opts: pulumi.ResourceOptions) -> pulumi.Resou
         "from_": [policies.app(APP), *args.askers],
         "ports": policies.ports(PROMETHEUS_PORT),
     }
-    dns: policies.Peer = {**policies.namespace("kube-system"), **policies.app("coredns")}
+    dns: policies.Peer = policies.app(coredns.APP, within=coredns.NAMESPACE)
     store = policies.app(OBJECT_STORE, within=OBJECT_STORE_NAMESPACE)
     workloads = [policies.app(app, within=WORKLOADS_NAMESPACE) for app in ("inference", "replication", "backup")]
     of_hosts = host_jobs.of(cluster)
     egress: list[policies.Egress] = [
         {"to": [hosts], "ports": policies.ports(cluster.api_server_port, *of_hosts.ports)},
         *_registry(of_hosts.registry),
-        {"to": [dns], "ports": policies.ports(COREDNS_PORT)},
+        {"to": [dns], "ports": policies.ports(coredns.METRICS_PORT)},
         {"to": [store], "ports": policies.ports(ADMIN_PORT)},
         {"to": workloads, "ports": policies.ports(INGRESS_POD_PORT)},
         {"to": [policies.app(KUBE_STATE_METRICS)], "ports": policies.ports(KUBE_STATE_METRICS_PORT)},

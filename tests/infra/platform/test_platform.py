@@ -36,10 +36,29 @@ def test_namespaces_refuse_harmful_pods_and_deny_all_traffic(platform: list[Reso
 
 
 def test_namespaces_that_come_with_a_cluster_deny_all_traffic_too(platform: list[Resource]) -> None:
-    for name in ("default", "kube-node-lease", "kube-public"):
+    for name in ("default", "kube-node-lease", "kube-public", "kube-system"):
         deny = recording.the(platform, "NetworkPolicy", f"{name}-deny-all").inputs
         assert deny["metadata"]["namespace"] == name
         assert deny["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def test_dns_is_let_through_before_its_namespace_is_closed_and_asks_nobody_but_the_api(
+    platform: list[Resource],
+) -> None:
+    assert "kube-system-coredns" in recording.the(platform, "NetworkPolicy", "kube-system-deny-all").options.depends_on
+    allowed = recording.the(platform, "NetworkPolicy", "kube-system-coredns").inputs["spec"]
+    assert allowed["podSelector"]["matchLabels"].items() <= labels(platform, "coredns").items()
+    asked, read = allowed["ingress"]
+    assert asked == {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
+    assert read["ports"] == [{"port": 9153, "protocol": "TCP"}] and len(read["from"]) == 1
+    (api,) = allowed["egress"]
+    assert api == {"to": [{"ipBlock": {"cidr": "10.90.0.0/24"}}], "ports": [{"port": 6443, "protocol": "TCP"}]}
+
+
+def labels(platform: list[Resource], deployment: str) -> dict[str, str]:
+    """Of a Deployment's pods."""
+    pod = recording.the(platform, "Deployment", deployment).inputs["spec"]["template"]
+    return dict(pod["metadata"]["labels"])
 
 
 def test_dns_is_where_kubelets_send_pods_to(platform: list[Resource]) -> None:

@@ -192,6 +192,18 @@ def test_the_clusters_dns_looks_up_receivers_and_nothing_else_outside() -> None:
     assert coredns.corefile(None) == coredns.COREFILE
 
 
+def test_the_clusters_dns_gets_out_to_the_resolvers_it_is_told_of_alone() -> None:
+    def make() -> None:
+        coredns.CoreDns(
+            "coredns", cluster=cluster.of_hosts(recording.local().onprem), index=recording.index(), alerts=ALERTS
+        )
+
+    allowed = recording.the(recording.record(make), "NetworkPolicy", "kube-system-coredns").inputs["spec"]
+    _, resolvers = allowed["egress"]
+    assert resolvers["to"] == [{"ipBlock": {"cidr": f"{address}/32"}} for address in ("10.90.0.1", "10.90.0.3")]
+    assert resolvers["ports"] == [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
+
+
 # --- Alertmanager itself
 
 
