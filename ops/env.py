@@ -11,9 +11,7 @@ from ops.up import load
 
 def exports(environment: str, site: str) -> int:
     """Prints one `export` line a variable."""
-    settings = load(environment)
-    if site != "cloud" or settings.cloud is None:
-        sites.one(settings, site)
+    sites.check(load(environment), site)
     kubeconfig = cluster.kubeconfig_file(environment, site)
     if not kubeconfig.exists():
         raise Failure(f"environment {environment} has no running site {site!r}", fix=f"make up ENV={environment}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import httpx
 from rich.console import Console
@@ -31,22 +32,42 @@ def status(environment: str) -> int:
         title_justify="left",
     )
     well = True
-    for name, site in sites.of(settings).items():
-        for part in (_machines, _link, _addresses, _nodes, _pods, _model, _status_page):
-            try:
-                rows = part(settings, name, site)
-            except Failure as failure:
-                rows = [(part.__name__.lstrip("_"), "failing", failure.what)]
-            for row in rows:
-                good = row[1] in GOOD
-                well &= good
-                table.add_row(name, *row, style=None if good else "bold red")
+    for name in sites.named(settings):
+        for row in rows(settings, name):
+            good = row[1] in GOOD
+            well &= good
+            table.add_row(name, *row, style=None if good else "bold red")
     Console().print(table)
     for name in backend.stand_ins():
         print(f"The {name} plugin is this project's stand-in: the official one could not be had here.")
     for token in not_exercised(environment):
         print(f"not exercised here: {token} (the lab's AWS API does not know it)")
     return 0 if well else 1
+
+
+def rows(settings: Environment, name: str) -> list[Row]:
+    """What a site's parts say of themselves. One that can't be asked says so, and the others are asked all the same."""
+    asked: list[tuple[str, Callable[[], list[Row]]]] = [
+        ("nodes", lambda: _nodes(settings, name)),
+        ("pods", lambda: _pods(settings, name)),
+        ("model", lambda: _model(settings, name)),
+    ]
+    # Where Amazon has machines and addresses, its console shows them, and the tunnels of the link.
+    if site := sites.of(settings).get(name):
+        asked = [
+            ("machines", lambda: _machines(settings, site)),
+            ("link", lambda: _link(settings, name)),
+            ("addresses", lambda: _addresses(site)),
+            *asked,
+            ("status page", lambda: _status_page(settings, site)),
+        ]
+    found: list[Row] = []
+    for part, ask in asked:
+        try:
+            found += ask()
+        except Failure as failure:
+            found.append((part, "failing", failure.what))
+    return found
 
 
 GOOD = frozenset({"running", "ready", "held", "serving", "completed"})
@@ -61,15 +82,15 @@ def not_exercised(environment: str) -> list[str]:
     return sorted({one["type"] for one in found if (one.get("outputs") or {}).get(UNEXERCISED)})
 
 
-def _machines(settings: Environment, _name: str, site: Onprem) -> list[Row]:
+def _machines(settings: Environment, site: Onprem) -> list[Row]:
     if site.provisioner != "lab":
         return []
     found = machines.statuses(settings.name)
     return [(f"machine {host.name}", found.get(host.name, "missing"), str(host.address)) for host in site.hosts]
 
 
-def _link(settings: Environment, name: str, _site: Onprem) -> list[Row]:
-    """The lab's far end of the tunnels; at Amazon its console shows them."""
+def _link(settings: Environment, name: str) -> list[Row]:
+    """The lab's far end of the tunnels."""
     if name != "cloud" or settings.cloud is None:
         return []
     far_end = lab_site.vpn_name(settings.cloud)
@@ -82,7 +103,7 @@ def _link(settings: Environment, name: str, _site: Onprem) -> list[Row]:
     return rows
 
 
-def _addresses(_settings: Environment, _name: str, site: Onprem) -> list[Row]:
+def _addresses(site: Onprem) -> list[Row]:
     network = site.network
     probes = {
         "API address": f"https://{network.api_address}:{network.api_port}/readyz",
@@ -99,7 +120,7 @@ def _addresses(_settings: Environment, _name: str, site: Onprem) -> list[Row]:
     return rows
 
 
-def _nodes(settings: Environment, name: str, _site: Onprem) -> list[Row]:
+def _nodes(settings: Environment, name: str) -> list[Row]:
     return [
         (
             f"node {node['metadata']['name']}",
@@ -110,7 +131,7 @@ def _nodes(settings: Environment, name: str, _site: Onprem) -> list[Row]:
     ]
 
 
-def _pods(settings: Environment, name: str, _site: Onprem) -> list[Row]:
+def _pods(settings: Environment, name: str) -> list[Row]:
     by_namespace: dict[str, list[bool]] = {}
     for pod in cluster.items(settings.name, "pods", site=name):
         phase = pod["status"].get("phase")
@@ -121,9 +142,9 @@ def _pods(settings: Environment, name: str, _site: Onprem) -> list[Row]:
     ]
 
 
-def _model(settings: Environment, _name: str, site: Onprem) -> list[Row]:
-    network, model = site.network, settings.workloads.inference.model
-    url = f"{addressing.ingress_url(network)}/v2/models/{model}"
+def _model(settings: Environment, name: str) -> list[Row]:
+    model = settings.workloads.inference.model
+    url = f"{sites.ingress_url(settings, name)}/v2/models/{model}"
     try:
         answer = httpx.get(url, timeout=3)
         answer.raise_for_status()
@@ -132,7 +153,7 @@ def _model(settings: Environment, _name: str, site: Onprem) -> list[Row]:
     return [(f"model {model}", "serving", ", ".join(answer.json().get("versions", [])))]
 
 
-def _status_page(settings: Environment, _name: str, site: Onprem) -> list[Row]:
+def _status_page(settings: Environment, site: Onprem) -> list[Row]:
     """Where a browser sees all this and more."""
     if settings.platform.status is None:
         return []

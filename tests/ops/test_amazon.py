@@ -1,18 +1,23 @@
-"""Who may run `make up` where Amazon has a half of it: told before anything is made."""
+"""Where Amazon has a half of an environment: who may run `make up`, and what the other commands know of that half."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
+import httpx
 import moto
 import pytest
 
 from infra import environment
 from infra.environment import Cloud
 from infra.paths import ROOT
-from ops import amazon, cluster, engine, env
+from ops import amazon, ask, cluster, engine, env, predict, status
 from ops.console import Failure
+
+URL = "http://internal-digits.elb.eu-central-1.amazonaws.com"
 
 
 @pytest.fixture
@@ -92,3 +97,75 @@ def test_the_shell_gets_the_kubeconfig_of_the_site_at_amazon_once_it_is_there(
     for name, site in (("local", "cloud"), ("prod", "elsewhere")):
         with pytest.raises(Failure, match="has no site"):
             env.exports(name, site)
+
+
+@pytest.fixture
+def stack(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The outputs of prod's stack."""
+    outputs: dict[str, str] = {}
+
+    def pulumi(*_: str) -> CompletedProcess[str]:
+        return CompletedProcess([], 0, json.dumps(outputs))
+
+    monkeypatch.setattr(engine, "pulumi", pulumi)
+    return outputs
+
+
+def test_the_model_at_amazon_is_asked_by_the_name_that_the_stack_has_learnt(
+    stack: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def shown(url: str, _: int | None) -> int:
+        asked.append(url)
+        return 0
+
+    monkeypatch.setattr(predict, "main", shown)
+    # Amazon has made no balancer yet.
+    for told in ({}, {"cloud_ingress_url": ""}):
+        stack.update(told)
+        with pytest.raises(Failure, match=r"no cloud_ingress_url yet.*Fix: make up ENV=prod"):
+            ask.ask("prod", "cloud", 0)
+    stack["cloud_ingress_url"] = URL
+    assert ask.ask("prod", "cloud", 0) == 0
+    assert ask.ask("prod", "onprem", 0) == 0
+    assert asked == [URL, "http://10.20.0.101"]
+    with pytest.raises(Failure, match="SITE is one of onprem, cloud"):
+        ask.ask("prod", "elsewhere", 0)
+
+
+def test_status_tells_of_the_cluster_and_the_model_at_amazon(
+    stack: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack["cloud_ingress_url"] = URL
+    well = {"conditions": [{"type": "Ready", "status": "True"}]}
+    there = {
+        "nodes": [{"metadata": {"name": "ip-1"}, "status": well | {"nodeInfo": {"kubeletVersion": "v1.35.2-eks"}}}],
+        "pods": [
+            {"metadata": {"namespace": "workloads"}, "status": well},
+            {"metadata": {"namespace": "workloads"}, "status": {"phase": "Pending"}},
+        ],
+    }
+    monkeypatch.setattr(cluster, "items", lambda _, kind, site: there[kind] if site == "cloud" else [])
+
+    def get(url: str, **_: object) -> httpx.Response:
+        return httpx.Response(200, json={"versions": ["7"]}, request=httpx.Request("GET", url))
+
+    monkeypatch.setattr(httpx, "get", get)
+    prod = environment.load(ROOT / "environments" / "prod.yaml")
+    assert status.rows(prod, "cloud") == [
+        ("node ip-1", "ready", "v1.35.2-eks"),
+        ("pods in workloads", "not ready", "1 of 2"),
+        ("model digits", "serving", "7"),
+    ]
+
+
+@pytest.mark.usefixtures("stack")
+def test_a_part_that_can_not_be_asked_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cluster, "kubeconfig_file", lambda *_: tmp_path / "missing")
+    prod = environment.load(ROOT / "environments" / "prod.yaml")
+    assert [(part, said) for part, said, _ in status.rows(prod, "cloud")] == [
+        ("nodes", "failing"),
+        ("pods", "failing"),
+        ("model", "failing"),
+    ]

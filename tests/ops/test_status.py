@@ -28,7 +28,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, code: int) -> list[str]:
 def test_the_page_that_answers_is_linked(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = answering(monkeypatch, 200)
     local = recording.local()
-    (row,) = status._status_page(local, "onprem", local.onprem)
+    (row,) = status._status_page(local, local.onprem)
     assert row == ("status page", "ready", URL)
     assert row[1] in status.GOOD
     assert asked == [f"{URL}health/ready"]
@@ -37,7 +37,7 @@ def test_the_page_that_answers_is_linked(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_page_that_does_not_answer_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     answering(monkeypatch, 503)
     local = recording.local()
-    ((part, state, detail),) = status._status_page(local, "onprem", local.onprem)
+    ((part, state, detail),) = status._status_page(local, local.onprem)
     assert (part, state) == ("status page", "failing")
     assert state not in status.GOOD
     assert detail.startswith(URL) and "503" in detail
@@ -46,5 +46,5 @@ def test_a_page_that_does_not_answer_is_a_fault(monkeypatch: pytest.MonkeyPatch)
 def test_where_there_is_none_there_is_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = answering(monkeypatch, 200)
     plain = environment.load(ROOT / "tests" / "environments" / "valid" / "watched-without-volumes.yaml")
-    assert status._status_page(plain, "onprem", plain.onprem) == []
+    assert status._status_page(plain, plain.onprem) == []
     assert asked == []
