@@ -303,19 +303,20 @@ def test_inference_is_shared_and_answered_at_home_while_it_can_be(name: str, sit
 @pytest.mark.parametrize(
     ("site", "peers"), [("onprem", ["10.80.0.0/20", "10.245.0.0/16"]), ("cloud", ["10.90.0.0/24", "10.244.0.0/16"])]
 )
-def test_of_the_other_site_its_hosts_reach_inference_and_nothing_else(site: str, peers: list[str]) -> None:
+def test_of_the_other_site_its_hosts_reach_inference_and_names_and_nothing_else(site: str, peers: list[str]) -> None:
     (rule,) = the("hybrid", site, "NetworkPolicy", "workloads-inference")["spec"]["ingress"]
     assert [peer["ipBlock"]["cidr"] for peer in rule["from"] if "ipBlock" in peer][-2:] == peers
     assert [port["port"] for port in rule["ports"]] == [naming.INGRESS_POD_PORT]
+    everybody = [{"ipBlock": {"cidr": peers[0]}}]
     letting = {
         one.name
         for one in inside("hybrid", site)
         if one.kind == "NetworkPolicy"
         for rule in one.inputs["spec"].get("ingress", [])
-        for peer in rule["from"]
+        for peer in rule.get("from", everybody)
         if peer.get("ipBlock", {}).get("cidr") in peers
     }
-    assert letting == {"workloads-inference"}
+    assert letting == {"workloads-inference", "kube-system-coredns"}
 
 
 @pytest.mark.parametrize("name", ["hybrid", "prod"])
