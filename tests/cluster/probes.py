@@ -89,8 +89,8 @@ END: Final = r"""
 import signal, sys
 signal.signal(signal.SIGTERM, lambda *_: sys.exit())
 """
-"""Ends when asked to, which a container's first process else ignores: its host's shutdown would wait 90 s for it,
-longer than until the cluster gives up the host."""
+"""Ends when asked to, which a container's first process else ignores: its host's shutdown would wait for it as long as
+it may."""
 
 SAY: Final = (
     END
