@@ -1,11 +1,10 @@
 """How long a node more takes: our playbook against a bare `kubeadm join`, on machines of the same kind.
 
-The cluster is the environment's own, elsewhere: made by our playbook, with the platform's network. In each round two
-machines join it, each just booted. On our road one is in the inventory, and the whole playbook runs, as in `make up`.
-The other gets what kubeadm strictly needs, a token and `kubeadm join`. A road is at its end when it has nothing more to
-do and its node is Ready; told too is when the kubelet had registered the node, which is all that kubeadm itself sees
-to. Before each, what a playbook leaves in the background (images of pods are fetched) has ended, and new nodes have
-come to rest. The roads take turns at being first, because each finds a larger cluster than the one before.
+The cluster is the environment's own, elsewhere: made by our playbook, with the platform's network. Two machines join
+it, each just booted. On our road one is in the inventory, and the whole playbook runs, as in `make up`. The other gets
+what kubeadm strictly needs, a token and `kubeadm join`. A road is at its end when it has nothing more to do and its
+node is Ready; told too is when the kubelet had registered the node, which is all that kubeadm itself sees to. Before
+each, what a playbook leaves in the background (images of pods are fetched) has ended, and new nodes have come to rest.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from statistics import median
 
 from infra.environment import Environment, Host
 from ops.bench import site
@@ -23,7 +21,6 @@ from ops.console import say
 from ops.up import load
 
 OURS, BARE = "joins-by-playbook", "joins-by-kubeadm"
-ROUNDS = 3
 WAIT_S = 300
 REST_S = 20
 """Nodes that have just become Ready compile programs of Cilium's for a while."""
@@ -32,36 +29,25 @@ FETCHING = 'pgrep -f "[a]sync_wrapper"'
 
 
 def measure(environment: str) -> dict[str, float]:
-    """Seconds of both roads from a booted machine to a node, and ours in multiples of the bare one's.
-
-    Medians over the rounds.
-    """
+    """Seconds of both roads from a booted machine to a node, and ours in multiples of the bare one's."""
     settings = site.moved(load(environment))
-    ours, bare = workers(settings, OURS, BARE)
-    by_playbook: list[tuple[float, float]] = []
-    by_kubeadm: list[tuple[float, float]] = []
+    wider = with_worker(settings, OURS)
+    ours, bare = wider.onprem.hosts[-1], with_worker(wider, BARE).onprem.hosts[-1]
     with site.made(settings) as there:
         site.seconds("the cluster", partial(there.playbook, settings))
         site.seconds("its network", there.network)
-        for number in range(ROUNDS):
-            wider = with_hosts(settings, *ours[: number + 1])
-            turn = [
-                (ours[number], partial(there.playbook, wider), by_playbook),
-                (bare[number], partial(bare_join, there, bare[number]), by_kubeadm),
-            ]
-            for host, road, results in reversed(turn) if number % 2 else turn:
-                there.boot(host)
-                settle(there)
-                results.append(joined(there, host, road))
-    ratios = [our[1] / other[1] for our, other in zip(by_playbook, by_kubeadm, strict=True)]
+        there.boot(ours)
+        settle(there)
+        by_playbook = joined(there, ours, partial(there.playbook, wider))
+        there.boot(bare)
+        settle(there)
+        by_kubeadm = joined(there, bare, partial(bare_join, there, bare))
     return {
-        "bare kubeadm join, registered, s": median(registered for registered, _ in by_kubeadm),
-        "our playbook, registered, s": median(registered for registered, _ in by_playbook),
-        "bare kubeadm join, Ready, s": median(ready for _, ready in by_kubeadm),
-        "our playbook, Ready, s": median(ready for _, ready in by_playbook),
-        "ratio": median(ratios),
-        "ratio, least": min(ratios),
-        "ratio, most": max(ratios),
+        "bare kubeadm join, registered, s": by_kubeadm[0],
+        "our playbook, registered, s": by_playbook[0],
+        "bare kubeadm join, Ready, s": by_kubeadm[1],
+        "our playbook, Ready, s": by_playbook[1],
+        "ratio": by_playbook[1] / by_kubeadm[1],
     }
 
 
@@ -82,22 +68,14 @@ def joined(there: Site, host: Host, road: Callable[[], None]) -> tuple[float, fl
     return took
 
 
-def workers(environment: Environment, *roads: str) -> list[list[Host]]:
-    """Those that join on each road, one a round, at the first addresses that nobody has."""
+def with_worker(environment: Environment, name: str) -> Environment:
+    """The environment with one host more, a worker, at the first address that nobody has."""
     onprem, network = environment.onprem, environment.onprem.network
     floating = {network.api_address, network.ingress_address}
     taken = {host.address for host in onprem.hosts} | floating | {network.gateway, network.mirror_address}
-    free = (one for one in network.cidr.hosts() if one not in taken)
-    return [
-        [Host(name=f"{road}-{number + 1}", address=next(free), roles=("worker",)) for number in range(ROUNDS)]
-        for road in roads
-    ]
-
-
-def with_hosts(environment: Environment, *hosts: Host) -> Environment:
-    """The environment with hosts more."""
-    onprem = environment.onprem
-    return environment.model_copy(update={"onprem": onprem.model_copy(update={"hosts": (*onprem.hosts, *hosts)})})
+    address = next(one for one in network.cidr.hosts() if one not in taken)
+    hosts = (*onprem.hosts, Host(name=name, address=address, roles=("worker",)))
+    return environment.model_copy(update={"onprem": onprem.model_copy(update={"hosts": hosts})})
 
 
 def bare_join(there: Site, host: Host) -> None:

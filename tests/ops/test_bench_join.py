@@ -44,28 +44,24 @@ def there(tmp_path: Path) -> site.Site:
     return site.Site(environment=settings, index=recording.index(), podman=podman, key=tmp_path / "key", host_keys=keys)
 
 
-def test_hosts_more_are_workers_at_addresses_of_their_own() -> None:
+def test_a_host_more_is_a_worker_at_an_address_of_its_own() -> None:
     settings = site.moved(load("local"))
-    more = join.workers(settings, join.OURS, join.BARE)
-    assert [len(hosts) for hosts in more] == [join.ROUNDS, join.ROUNDS]
-    new = [host for hosts in more for host in hosts]
-    wider = join.with_hosts(settings, *new)
+    wider = join.with_worker(join.with_worker(settings, join.OURS), join.BARE)
     assert Environment.model_validate(wider.model_dump()) == wider
     assert environment_checks.problems(wider) == environment_checks.problems(settings)
 
-    assert wider.onprem.hosts == (*settings.onprem.hosts, *new)
+    *before, ours, bare = wider.onprem.hosts
+    assert tuple(before) == settings.onprem.hosts
     network = wider.onprem.network
-    taken = {host.address for host in settings.onprem.hosts} | {network.gateway, network.mirror_address}
-    addresses = {host.address for host in new}
-    assert not addresses & (taken | {network.api_address, network.ingress_address})
-    assert len(addresses) == len(new)
+    taken = {host.address for host in before} | {network.gateway, network.mirror_address}
+    assert not {ours.address, bare.address} & (taken | {network.api_address, network.ingress_address})
+    assert ours.address != bare.address
     groups = inventory.inventory(wider.onprem, {host.name: "" for host in wider.onprem.hosts})["all"]["children"]
-    for host in new:
-        assert {group for group, members in groups.items() if host.name in members["hosts"]} == {"worker"}
+    assert {group for group, members in groups.items() if ours.name in members["hosts"]} == {"worker"}
 
 
 def test_on_the_bare_road_the_host_is_prepared_then_joined(there: site.Site) -> None:
-    bare = join.workers(there.environment, join.BARE)[0][0]
+    bare = join.with_worker(there.environment, join.BARE).onprem.hosts[-1]
     join.bare_join(there, bare)
 
     first = there.environment.onprem.hosts[0].name
@@ -94,15 +90,10 @@ def test_our_road_is_a_run_about_the_host_that_is_new(there: site.Site, monkeypa
         return Outcome(succeeded=True, results={})
 
     monkeypatch.setattr(site, "run", ran)
-    (first, second, *_), (bare, *_) = join.workers(there.environment, join.OURS, join.BARE)
     there.playbook(there.environment)
-    for host in (first, bare, second):
-        there.host_keys[host.name] = "ssh-ed25519 key"
-    there.playbook(join.with_hosts(there.environment, first))
-    there.playbook(join.with_hosts(there.environment, first, second))
-    everybody = [host.name for host in there.environment.onprem.hosts]
-    assert [job.changed_hosts for job in jobs] == [everybody, [first.name], [second.name]]
-    assert bare.name not in str(jobs[-1].inventory), "it is nobody's but kubeadm's"
+    there.host_keys[join.OURS] = "ssh-ed25519 key"
+    there.playbook(join.with_worker(there.environment, join.OURS))
+    assert [job.changed_hosts for job in jobs] == [[host.name for host in there.environment.onprem.hosts], [join.OURS]]
 
 
 def test_the_network_is_the_platforms_and_awaited(there: site.Site, monkeypatch: pytest.MonkeyPatch) -> None:
