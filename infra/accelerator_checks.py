@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from infra import nodes
-from infra.accelerators import SIMULATED, SIMULATED_DEVICES, Accelerator
+from infra.accelerators import SIMULATED_DEVICES, SIMULATIONS, Accelerator
 
 if TYPE_CHECKING:
     from infra.environment import Environment
@@ -37,8 +37,10 @@ def where_they_are(environment: Environment) -> Iterator[str]:
         for nodes_ in having:
             site = environment.onprem if nodes_.site == "onprem" else environment.cloud
             lab = site is not None and site.provisioner == "lab"
-            if one.plugin == "simulated" and not lab:
-                yield f"{key}.plugin: simulated is for labs, but {nodes_.key} is real; use nvidia, or remove the entry"
+            if one.plugin in SIMULATIONS and not lab:
+                yield (
+                    f"{key}.plugin: {one.plugin} is for labs, but {nodes_.key} is real; use nvidia, or remove the entry"
+                )
             if one.plugin == "nvidia" and lab:
                 yield f"{key}.plugin: nvidia needs GPUs, but {nodes_.key} is a lab's; use simulated there"
     for (first, one), (other, second) in combinations(_entries(environment), 2):
@@ -53,11 +55,11 @@ def where_they_are(environment: Environment) -> Iterator[str]:
 def settings(environment: Environment) -> Iterator[str]:
     """Each plugin has its own settings."""
     for key, one in _entries(environment):
-        if one.plugin == "simulated":
+        if one.plugin in SIMULATIONS:
             if one.time_slicing is not None:
-                yield f"{key}.time_slicing: the simulated plugin has no such setting; remove the key"
+                yield f"{key}.time_slicing: the {one.plugin} plugin has no such setting; remove the key"
             if one.mig_strategy != "none":
-                yield f"{key}.mig_strategy: the simulated plugin has no such setting; remove the key"
+                yield f"{key}.mig_strategy: the {one.plugin} plugin has no such setting; remove the key"
         elif one.time_slicing is not None and one.mig_strategy == "mixed":
             yield (
                 f"{key}.time_slicing: with mig_strategy mixed it does not say which size of part is shared; "
@@ -77,7 +79,7 @@ def training(environment: Environment) -> Iterator[str]:
             f"{key}.resource: no accelerator offers {request.resource} on the site {site}; "
             "add one to platform.accelerators, or ask for what is there"
         )
-    if request.resource == SIMULATED and request.count > SIMULATED_DEVICES:
+    if request.resource in SIMULATIONS.values() and request.count > SIMULATED_DEVICES:
         yield f"{key}.count: {request.count} are more than the {SIMULATED_DEVICES} of a host; lower it"
     if request.count > 1 and any(one.time_slicing for one in offered):
         yield (

@@ -21,11 +21,18 @@ NVIDIA_PART: Final = re.compile(r"nvidia\.com/mig-\d+g\.\d+gb(\.me)?")
 """What it offers beside that with mig_strategy mixed: a name for each size of part."""
 
 SIMULATED: Final = "example.com/resource"
+SIMULATED_DRA: Final = "example.com/gpu"
+SIMULATIONS: Final = {"simulated": SIMULATED, "simulated-dra": SIMULATED_DRA}
+"""Plugin of a lab -> what it offers."""
+
 SIMULATED_DEVICES: Final = 2
-"""Fixed in upstream's sample device plugin: that many on each host, under that name."""
+"""Of each on each host. Number and name are fixed in upstream's sample device plugin."""
 
-
-IMAGES: Final = {"nvidia": "nvidia-device-plugin", "simulated": "sample-device-plugin"}
+IMAGES: Final = {
+    "nvidia": "nvidia-device-plugin",
+    "simulated": "sample-device-plugin",
+    "simulated-dra": "dra-example-driver",
+}
 """Plugin -> its image in the mirror's catalog."""
 
 
@@ -33,8 +40,11 @@ class Accelerator(Model):
     """Devices of one kind; every host that the selector finds has them, on either site."""
 
     name: str = Field(pattern=r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$", description="of its device plugin in the cluster")
-    plugin: Literal["nvidia", "simulated"] = Field(
-        description="nvidia offers nvidia.com/gpu; simulated, in a lab, two devices a host as example.com/resource"
+    plugin: Literal["nvidia", "simulated", "simulated-dra"] = Field(
+        description=(
+            "nvidia offers nvidia.com/gpu; in a lab simulated offers two devices a host as example.com/resource, "
+            "and simulated-dra, by dynamic resource allocation, two as example.com/gpu"
+        )
     )
     node_selector: dict[str, str] = Field(min_length=1, description="labels of the hosts and node groups that have it")
     time_slicing: int | None = Field(
@@ -50,8 +60,8 @@ class Accelerator(Model):
 
     def offers(self, resource: str) -> bool:
         """Whether pods can ask for these devices by that name."""
-        if self.plugin == "simulated":
-            return resource == SIMULATED
+        if self.plugin in SIMULATIONS:
+            return resource == SIMULATIONS[self.plugin]
         return resource == NVIDIA or (self.mig_strategy == "mixed" and bool(NVIDIA_PART.fullmatch(resource)))
 
 

@@ -134,7 +134,7 @@ class Platform(pulumi.ComponentResource):
             MetricsServer("metrics-server", cluster=self.cluster, index=args.index, opts=child)
             self.ready = [dns.deployment, priorities]
         if self.accelerators:
-            plugins = DevicePluginsArgs(offers=self.accelerators, index=args.index)
+            plugins = DevicePluginsArgs(cluster=self.cluster, offers=self.accelerators, index=args.index)
             DevicePlugins("device-plugins", plugins, networked)
         if args.storage:
             csi = Csi(

@@ -2,7 +2,8 @@
 
 They are the only pods of their namespace, and root: they put a socket where kubelets look for plugins. No probe asks
 them, since no port leads to them. The kubelet itself holds a connection to each and counts the devices as unhealthy
-when it breaks; a plugin that cannot register ends, and is started again.
+when it breaks; a plugin that cannot register ends, and is started again. A driver of dynamic resource allocation is a
+plugin too, of another kind (dra_driver.py).
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from pulumi_kubernetes import apps, core, node
 from infra.accelerators import IMAGES, NVIDIA, Accelerator
 from infra.artifacts import Index
 from infra.nodes import Offer
-from infra.platform import namespaces, pods
+from infra.platform import dra_driver, namespaces, pods
+from infra.platform.cluster import Cluster
 
 NAMESPACE: Final = "accelerators"
 
@@ -33,6 +35,7 @@ CONFIG: Final = "config.yaml"
 class DevicePluginsArgs:
     """`offers`: the accelerators of the site."""
 
+    cluster: Cluster
     offers: tuple[Offer, ...]
     index: Index
 
@@ -54,10 +57,18 @@ class DevicePlugins(pulumi.ComponentResource):
             )
         after = pulumi.ResourceOptions(parent=self, depends_on=needed)
         for offer in args.offers:
-            accelerator = offer.accelerator
+            accelerator, before = offer.accelerator, needed
             image = pods.image(args.index.artifact(IMAGES[accelerator.plugin]))
-            pod = _simulated(image) if accelerator.plugin == "simulated" else _nvidia(accelerator, image, after)
-            _daemon_set(offer, pod, after)
+            match accelerator.plugin:
+                case "nvidia":
+                    pod = _nvidia(accelerator, image, after)
+                case "simulated":
+                    pod = _simulated(image)
+                case "simulated-dra":
+                    pod = dra_driver.pod(accelerator.name, image)
+                    may = dra_driver.granted(accelerator.name, NAMESPACE, cluster=args.cluster, opts=after)
+                    before = [*needed, *may]
+            _daemon_set(offer, pod, pulumi.ResourceOptions(parent=self, depends_on=before))
         self.register_outputs({})
 
 
@@ -104,9 +115,9 @@ def _simulated(image: str) -> dict[str, Any]:
             }
         ],
         "volumes": [
-            _host_folder("sockets", SOCKETS),
+            pods.host_folder("sockets", SOCKETS),
             # Its devices are files that it makes there, and that the container runtime takes from the host's same path.
-            _host_folder("devices", "/tmp"),
+            pods.host_folder("devices", "/tmp"),
         ],
     }
 
@@ -150,7 +161,7 @@ def _nvidia(accelerator: Accelerator, image: str, opts: pulumi.ResourceOptions) 
             }
         ],
         "volumes": [
-            _host_folder("sockets", SOCKETS),
+            pods.host_folder("sockets", SOCKETS),
             {"name": "config", "config_map": {"name": config.metadata.name}},
         ],
     }
@@ -172,7 +183,3 @@ def nvidia_config(accelerator: Accelerator) -> dict[str, Any]:
             }
         }
     return config
-
-
-def _host_folder(name: str, path: str) -> core.v1.VolumeArgsDict:
-    return {"name": name, "host_path": {"path": path, "type": "Directory"}}

@@ -154,6 +154,11 @@ def scratch(name: str, size: str) -> core.v1.VolumeArgsDict:
     return {"name": name, "empty_dir": {"size_limit": size}}
 
 
+def host_folder(name: str, path: str, kind: str = "Directory") -> core.v1.VolumeArgsDict:
+    """A folder of the host; unless the kind says otherwise the pod waits until it is there."""
+    return {"name": name, "host_path": {"path": path, "type": kind}}
+
+
 def mounted_secret(name: str, secret: str, *keys: str) -> core.v1.VolumeArgsDict:
     """Keys of a Secret as files that only the pod's user and group can read."""
     items: list[core.v1.KeyToPathArgsDict] = [{"key": key, "path": key} for key in keys]

@@ -1,4 +1,5 @@
-"""Accelerators through the kubelet's device plugin API: told of, handed out, waited for, and lost without harm."""
+"""Accelerators through the kubelet's device plugin API, and by dynamic resource allocation: told of, handed out, waited
+for, and lost without harm."""
 
 from __future__ import annotations
 
@@ -7,44 +8,55 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra import nodes
-from infra.accelerators import SIMULATED, SIMULATED_DEVICES
+from infra.accelerators import SIMULATED, SIMULATED_DEVICES, SIMULATED_DRA, SIMULATIONS
+from infra.nodes import Offer
+from infra.platform.dra_driver import DRIVER
 from ops import cluster, machines, sites
 from ops.console import Failure
 from ops.up import load
 from tests.cluster.conftest import ENVIRONMENT
 
 SETTINGS = load(ENVIRONMENT)
-SIMULATED_ON: list[nodes.Site] = [
-    site
+OFFERED: list[tuple[nodes.Site, Offer]] = [
+    (site, offer)
     for site in nodes.SITES
-    if any(offer.accelerator.plugin == "simulated" for offer in nodes.offers(SETTINGS, site))
+    for offer in nodes.offers(SETTINGS, site)
+    if offer.accelerator.plugin in SIMULATIONS
 ]
 
 SCRIPT = """
-import pathlib, sys, time
-print(*sorted(path.name for path in pathlib.Path("/tmp").glob("Dev-*")), flush=True)
+import os, pathlib, re, sys, time
+files = [path.name for path in pathlib.Path("/tmp").glob("Dev-*")]
+named = [value for name, value in os.environ.items() if re.fullmatch(r"GPU_DEVICE_\\d+", name)]
+print(*sorted(files + named), flush=True)
 time.sleep(float(sys.argv[1]))
 """
-
-ALL = (SIMULATED_DEVICES, SIMULATED_DEVICES)
-"""Devices of a host that has them, and those of them that can be handed out."""
 
 PATIENCE_S = 60
 """More than the kubelet's and the scheduler's turns take on a busy machine."""
 
 
 class Lab:
-    """One site, a namespace of the test's own, and pods in it that ask for devices."""
+    """One site's devices of one kind, a namespace of the test's own, and pods in it that ask for them."""
 
-    def __init__(self, site: nodes.Site, namespace: str, folder: Path) -> None:
+    resource: str
+    seen: tuple[str, str]
+    """What pods see of a host's devices."""
+    refusal: str
+    """What the scheduler says of a pod that waits for one."""
+    registration: str | None
+    """What their plugin writes when its kubelet knows it. Before, the kubelet refuses pods that ask for devices, while
+    the node may still say what it had; None where the kubelet lets them wait instead."""
+
+    def __init__(self, site: nodes.Site, offer: Offer, namespace: str, folder: Path) -> None:
         self.site, self.namespace, self.folder = site, namespace, folder
-        (offer,) = (o for o in nodes.offers(SETTINGS, site) if o.accelerator.plugin == "simulated")
         self.selector = offer.accelerator.node_selector
         self.plugin = offer.accelerator.name
         self.hosts = [
@@ -76,7 +88,7 @@ class Lab:
                     "name": "user",
                     "image": self.image,
                     "command": ["/usr/bin/python3.11", "-c", SCRIPT, "3600"],
-                    "resources": {"limits": {SIMULATED: str(count), "cpu": "100m", "memory": "64Mi"}},
+                    "resources": {"limits": {self.resource: str(count), "cpu": "100m", "memory": "64Mi"}},
                 }
             ],
         }
@@ -99,23 +111,85 @@ class Lab:
         """Whether it runs and has said what it sees, which on a busy machine comes seconds later."""
         return cluster.ready(self.pod(name)) and "\n" in self.kubectl("logs", name, "-n", self.namespace)
 
-    def devices(self, host: str) -> tuple[int, int]:
-        """What the node says it has, and what of it can be handed out."""
-        status = self.get("node", host)["status"]
-        return int(status["capacity"].get(SIMULATED, 0)), int(status["allocatable"].get(SIMULATED, 0))
+    def whole(self, host: str) -> bool:
+        """Whether the host offers all its devices."""
+        raise NotImplementedError
+
+    def without(self, host: str) -> bool:
+        """Whether the host has none."""
+        raise NotImplementedError
+
+    def lost(self, host: str) -> bool:
+        """Whether the kubelet has lost their plugin, and hands none out."""
+        raise NotImplementedError
 
     def registrations(self, plugin: str) -> int:
-        """How often a plugin pod has registered with its kubelet.
+        """How often a plugin pod says that it has registered with its kubelet."""
+        log = self.kubectl("logs", plugin, "-n", "accelerators")
+        return log.count(self.registration) if self.registration else 0
 
-        Before, the kubelet refuses pods that ask for devices, while the node may still say what it had.
-        """
-        return self.kubectl("logs", plugin, "-n", "accelerators").count("Device Plugin registered with the Kubelet")
+    def registered(self, plugin: str, times: int) -> bool:
+        """Whether it has so often, so that its kubelet refuses no pod that asks for devices."""
+        return self.registration is None or self.registrations(plugin) == times
+
+    def refused(self, name: str) -> bool:
+        """Whether the scheduler has found no device for a pod, and says so."""
+        return self.refusal in _scheduled(self.pod(name))
 
     def plugins(self) -> dict[str, str]:
         """Node -> name of its ready plugin pod."""
         label = f"app.kubernetes.io/name={self.plugin}"
         found = cluster.items(ENVIRONMENT, "pods", "-n", "accelerators", "-l", label, site=self.site)
         return {one["spec"]["nodeName"]: one["metadata"]["name"] for one in found if cluster.ready(one)}
+
+
+class ByPlugin(Lab):
+    """Extended resources of nodes."""
+
+    resource = SIMULATED
+    seen = ("Dev-1", "Dev-2")
+    refusal = f"Insufficient {SIMULATED}"
+    registration = "Device Plugin registered with the Kubelet"
+
+    def devices(self, host: str) -> tuple[int, int]:
+        """What the node says it has, and what of it can be handed out."""
+        status = self.get("node", host)["status"]
+        return int(status["capacity"].get(SIMULATED, 0)), int(status["allocatable"].get(SIMULATED, 0))
+
+    def whole(self, host: str) -> bool:
+        return self.devices(host) == (SIMULATED_DEVICES, SIMULATED_DEVICES)
+
+    def without(self, host: str) -> bool:
+        return self.devices(host) == (0, 0)
+
+    def lost(self, host: str) -> bool:
+        return self.devices(host) == (SIMULATED_DEVICES, 0)
+
+
+class ByClaim(Lab):
+    """Devices that a driver tells the API of."""
+
+    resource = SIMULATED_DRA
+    seen = ("gpu-0", "gpu-1")
+    refusal = "cannot allocate all claims"
+    registration = None
+
+    def devices(self, host: str) -> set[str]:
+        """Those that the driver tells of."""
+        slices = cluster.items(ENVIRONMENT, "resourceslices", site=self.site)
+        own = (one["spec"] for one in slices if (one["spec"].get("nodeName"), one["spec"]["driver"]) == (host, DRIVER))
+        return {device["name"] for spec in own for device in spec["devices"]}
+
+    def whole(self, host: str) -> bool:
+        return self.devices(host) == {*self.seen}
+
+    def without(self, host: str) -> bool:
+        return not self.devices(host)
+
+    lost = without
+
+
+KINDS: dict[str, type[Lab]] = {"simulated": ByPlugin, "simulated-dra": ByClaim}
 
 
 def wait_for(what: str, true: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
@@ -130,11 +204,16 @@ def wait_for(what: str, true: Callable[[], bool], seconds: float = PATIENCE_S) -
         time.sleep(1)
 
 
-@pytest.fixture(scope="module", params=SIMULATED_ON)
+@pytest.fixture(
+    scope="module",
+    params=OFFERED,
+    ids=[f"{site}-{offer.accelerator.plugin}" for site, offer in OFFERED],
+)
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A site that has simulated accelerators, with a namespace that is gone afterwards."""
+    where, offer = request.param
     name = f"test-{uuid.uuid4().hex[:8]}"
-    made = Lab(request.param, name, tmp_path_factory.mktemp("pods"))
+    made = KINDS[offer.accelerator.plugin](where, offer, name, tmp_path_factory.mktemp("pods"))
     made.kubectl("create", "namespace", name)
     try:
         yield made
@@ -146,18 +225,26 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def lab(site: Lab) -> Iterator[Lab]:
     """The site with all its devices healthy and free, before and after."""
     for host in site.hosts:
-        wait_for(f"{host} offers its devices", lambda host=host: site.devices(host) == ALL)
+        wait_for(f"{host} offers its devices", partial(site.whole, host))
     try:
         yield site
     finally:
         site.kubectl("delete", "pods", "--all", "-n", site.namespace)
 
 
+by_claim = pytest.mark.parametrize(
+    "site",
+    [one for one in OFFERED if one[1].accelerator.plugin == "simulated-dra"],
+    ids=lambda one: one[0],
+    indirect=True,
+)
+
+
 def test_hosts_with_the_labels_offer_devices_and_others_do_not(lab: Lab) -> None:
     assert lab.hosts, "the environment names hosts that no site has"
     assert set(lab.plugins()) == set(lab.hosts)
     for host in sites.one(SETTINGS, lab.site).having("worker"):
-        assert lab.devices(host.name) == (ALL if host.name in lab.hosts else (0, 0)), host.name
+        assert lab.whole(host.name) if host.name in lab.hosts else lab.without(host.name), host.name
 
 
 def test_a_pod_gets_devices_where_they_are_waits_when_all_are_taken_and_runs_when_one_is_free(lab: Lab) -> None:
@@ -165,14 +252,14 @@ def test_a_pod_gets_devices_where_they_are_waits_when_all_are_taken_and_runs_whe
     for user in users:
         lab.start(user)
     for user in users:
-        wait_for(f"{user} runs", lambda user=user: lab.runs(user))
+        wait_for(f"{user} runs", partial(lab.runs, user))
     seen = {
         (lab.pod(user)["spec"]["nodeName"], lab.kubectl("logs", user, "-n", lab.namespace).strip()) for user in users
     }
-    assert seen == {(host, f"Dev-{number}") for host in lab.hosts for number in (1, 2)}, "one device a pod, none twice"
+    assert seen == {(host, device) for host in lab.hosts for device in lab.seen}, "one device a pod, none twice"
 
     lab.start("late")
-    wait_for("the scheduler says why", lambda: f"Insufficient {SIMULATED}" in _scheduled(lab.pod("late")))
+    wait_for("the scheduler says why", lambda: lab.refused("late"))
     assert "nodeName" not in lab.pod("late")["spec"]
     lab.end(users[0])
     wait_for("the late one runs", lambda: lab.runs("late"))
@@ -180,7 +267,7 @@ def test_a_pod_gets_devices_where_they_are_waits_when_all_are_taken_and_runs_whe
 
 def test_a_pod_that_asks_for_more_than_a_host_has_waits(lab: Lab) -> None:
     lab.start("greedy", count=SIMULATED_DEVICES + 1)
-    wait_for("the scheduler says why", lambda: f"Insufficient {SIMULATED}" in _scheduled(lab.pod("greedy")))
+    wait_for("the scheduler says why", lambda: lab.refused("greedy"))
 
 
 def test_a_plugin_that_dies_takes_no_pod_with_it_and_its_devices_come_back(lab: Lab) -> None:
@@ -188,20 +275,20 @@ def test_a_plugin_that_dies_takes_no_pod_with_it_and_its_devices_come_back(lab: 
     plugin = lab.plugins()[host]
     lab.kubectl("delete", "pod", plugin, "-n", "accelerators", "--grace-period=0", "--force")
     wait_for("another plugin runs", lambda: lab.plugins().get(host, plugin) != plugin)
-    wait_for("it has registered", lambda: lab.registrations(lab.plugins()[host]) == 1)
-    wait_for("the devices are back", lambda: lab.devices(host) == ALL)
+    wait_for("it has registered", lambda: lab.registered(lab.plugins()[host], 1))
+    wait_for("the devices are back", lambda: lab.whole(host))
     assert _unharmed(before, lab.pod("user"))
     lab.start("second", host=host)
     wait_for("the other device is handed out", lambda: lab.runs("second"))
 
 
 def test_devices_without_their_plugin_are_unhealthy_and_get_no_pod_until_it_is_back(lab: Lab) -> None:
-    """Upstream's sample plugin calls no single device ill; the kubelet does all of them when it loses the plugin."""
+    """The kubelet does that when it has lost the plugin; a driver's devices it forgets after half a minute."""
     before, host = lab.user()
     with _without_plugin(lab, host):
-        wait_for("none can be handed out", lambda: lab.devices(host) == (SIMULATED_DEVICES, 0))
+        wait_for("none can be handed out", lambda: lab.lost(host))
         lab.start("late", host=host)
-        wait_for("the scheduler says why", lambda: f"Insufficient {SIMULATED}" in _scheduled(lab.pod("late")))
+        wait_for("the scheduler says why", lambda: lab.refused("late"))
         assert _unharmed(before, lab.pod("user")), "who has a device keeps it"
     wait_for("the late one runs", lambda: lab.runs("late"))
 
@@ -212,12 +299,37 @@ def test_a_plugin_registers_again_after_the_kubelet_was_restarted(lab: Lab) -> N
     plugin = lab.plugins()[host]
     known = lab.registrations(plugin)
     machines.run(host, "systemctl", "restart", "kubelet")
-    wait_for("it has registered again", lambda: lab.registrations(plugin) == known + 1, 120)
-    wait_for("the devices are back", lambda: lab.devices(host) == ALL)
+    wait_for("it has registered again", lambda: lab.registered(plugin, known + 1), 120)
+    wait_for("the devices are back", lambda: lab.whole(host))
     lab.start("second", host=host)
     wait_for("the other device is handed out", lambda: lab.runs("second"))
     assert _unharmed(before, lab.pod("user"))
     assert lab.plugins()[host] == plugin
+
+
+@by_claim
+def test_a_single_device_that_is_called_ill_gets_no_pod_until_it_is_well(lab: Lab) -> None:
+    host, (ill, well) = lab.hosts[0], lab.seen
+    with _tainted(lab, host, ill):
+        lab.start("first", host=host)
+        wait_for("the first runs", lambda: lab.runs("first"))
+        assert lab.kubectl("logs", "first", "-n", lab.namespace).strip() == well
+        lab.start("late", host=host)
+        wait_for("the scheduler says why", lambda: lab.refused("late"))
+    wait_for("the late one runs", lambda: lab.runs("late"))
+    assert lab.kubectl("logs", "late", "-n", lab.namespace).strip() == ill
+
+
+@by_claim
+def test_the_claim_that_kubernetes_makes_for_a_pod_goes_with_it(lab: Lab) -> None:
+    lab.user()
+
+    def claims() -> list[dict[str, Any]]:
+        return cluster.items(ENVIRONMENT, "resourceclaims", "-n", lab.namespace, site=lab.site)
+
+    assert [one["status"]["reservedFor"][0]["name"] for one in claims()] == ["user"]
+    lab.end("user")
+    wait_for("its claim is gone", lambda: not claims())
 
 
 def _unharmed(before: dict[str, Any], after: dict[str, Any]) -> bool:
@@ -235,6 +347,27 @@ def _without_plugin(lab: Lab, host: str) -> Iterator[None]:
         yield
     finally:
         lab.kubectl("label", "node", host, "--overwrite", *(f"{key}={value}" for key, value in lab.selector.items()))
+
+
+@contextlib.contextmanager
+def _tainted(lab: Lab, host: str, device: str) -> Iterator[None]:
+    """Calls one device of a host ill, as an administrator would."""
+    rule = {
+        "apiVersion": "resource.k8s.io/v1",
+        "kind": "DeviceTaintRule",
+        "metadata": {"name": lab.namespace},
+        "spec": {
+            "deviceSelector": {"driver": DRIVER, "pool": host, "device": device},
+            "taint": {"key": "example.com/ill", "effect": "NoSchedule"},
+        },
+    }
+    path = lab.folder / "taint.json"
+    path.write_text(json.dumps(rule))
+    lab.kubectl("create", "-f", str(path))
+    try:
+        yield
+    finally:
+        lab.kubectl("delete", "-f", str(path))
 
 
 def _scheduled(pod: dict[str, Any]) -> str:

@@ -19,12 +19,10 @@ def test_an_offer_has_the_taints_of_its_nodes() -> None:
         assert offer.taints == ("nvidia.com/gpu=present:NoSchedule",)
 
 
-def test_each_site_of_the_lab_has_the_simulated_one() -> None:
+def test_each_site_of_the_lab_has_the_simulated_ones() -> None:
     hybrid = recording.hybrid()
-    assert [[one.accelerator.name for one in nodes.offers(hybrid, site)] for site in nodes.SITES] == [
-        ["simulated"],
-        ["simulated"],
-    ]
+    for site in nodes.SITES:
+        assert [one.accelerator.name for one in nodes.offers(hybrid, site)] == ["simulated", "simulated-dra"]
     assert nodes.offers(recording.local(), "cloud") == ()
 
 

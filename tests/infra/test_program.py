@@ -71,8 +71,9 @@ def test_a_site_that_stands_alone_has_nowhere_to_send_backups() -> None:
     assert not [one.name for one in alone.resources if "backup" in one.name]
 
 
-def test_each_site_has_the_plugin_of_its_accelerators(resources: list[Resource]) -> None:
-    plugins = [one for one in resources if one.kind == "DaemonSet" and one.name == "device-plugin-simulated"]
+@pytest.mark.parametrize("plugin", ["simulated", "simulated-dra"])
+def test_each_site_has_the_plugins_of_its_accelerators(resources: list[Resource], plugin: str) -> None:
+    plugins = [one for one in resources if one.kind == "DaemonSet" and one.name == f"device-plugin-{plugin}"]
     assert {one.options.provider for one in plugins} == {"onprem", "cloud"}
 
 

@@ -16,8 +16,9 @@ def of(name: str) -> Environment:
 
 
 def test_a_lab_asks_for_its_own_driver_simulated_devices_monitoring_and_the_page() -> None:
-    wanted = {*naming.LAB_STORAGE, *naming.SNAPSHOTS, *naming.MONITORING, naming.STATUS, "sample-device-plugin"}
-    assert requested.artifacts(recording.local()) == sorted({*wanted, "prometheus-adapter"})
+    wanted = {*naming.LAB_STORAGE, *naming.SNAPSHOTS, *naming.MONITORING, naming.STATUS, "prometheus-adapter"}
+    simulated = {"sample-device-plugin", "dra-example-driver"}
+    assert requested.artifacts(recording.local()) == sorted(wanted | simulated)
     assert {*lab_driver.SIDECARS, "lab-csi"} == {*naming.LAB_STORAGE}
 
 

@@ -132,9 +132,9 @@ class _Driver:
             "security_context": {"seccomp_profile": {"type": "RuntimeDefault"}},
             "containers": [container],
             "volumes": [
-                _host("socket", PLUGIN, "DirectoryOrCreate"),
-                _host("registry", f"{KUBELET}/plugins_registry", "Directory"),
-                _host("pods", f"{KUBELET}/pods", "Directory"),
+                pods.host_folder("socket", PLUGIN, "DirectoryOrCreate"),
+                pods.host_folder("registry", f"{KUBELET}/plugins_registry"),
+                pods.host_folder("pods", f"{KUBELET}/pods"),
                 *_POOL,
             ],
         }
@@ -166,14 +166,10 @@ class _Driver:
         }
 
 
-def _host(name: str, path: str, kind: str) -> core.v1.VolumeArgsDict:
-    return {"name": name, "host_path": {"path": path, "type": kind}}
-
-
 _POOL: Final[tuple[Any, ...]] = (
     {"name": "pool", "empty_dir": {"size_limit": "1Mi"}},
     # Directory: on a host that does not see the shared folder the pod does not start, instead of making one there.
-    _host("nas", LAB_NAS, "Directory"),
+    pods.host_folder("nas", LAB_NAS),
 )
 
 

@@ -74,10 +74,10 @@ OURS: Final = (
         Exempt(
             rule="not_root",
             pod=f"accelerators/{plugin}",
-            parts=("plugin",),
+            parts=(part,),
             why="the folder of the kubelet's sockets is root's alone",
         )
-        for plugin in ("nvidia", "simulated")
+        for plugin, part in (("nvidia", "plugin"), ("simulated", "plugin"), ("simulated-dra", "driver"))
     ),
     Exempt(
         rule="apart",
@@ -122,6 +122,12 @@ OURS: Final = (
         pod="accelerators/simulated",
         parts=("/var/lib/kubelet/device-plugins", "/tmp"),
         why="it registers with the kubelet by a socket there; its devices are files that it makes in the host's /tmp",
+    ),
+    Exempt(
+        rule="apart",
+        pod="accelerators/simulated-dra",
+        parts=("/var/lib/kubelet/plugins", "/var/lib/kubelet/plugins_registry", "/etc/cdi"),
+        why="its sockets are there, and what the container runtime is to do for a device",
     ),
 )
 """Pods that the program itself describes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from infra import nodes
 from infra.platform import Platform, PlatformArgs, Shown, cilium, cluster
 from infra.platform.chart import Manifest
 from infra.platform.csi import snapshots
@@ -30,6 +31,7 @@ def platform() -> list[Resource]:
         object_store=local.platform.object_store,
         index=recording.index(),
         published=True,
+        accelerators=nodes.offers(local, "onprem"),
         monitoring=local.platform.monitoring,
         for_autoscalers=local.workloads.inference.scales_by_requests,
         status=Shown(settings=local.platform.status, model=local.workloads.inference.model),

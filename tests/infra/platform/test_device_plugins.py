@@ -10,20 +10,22 @@ import yaml
 from infra import environment, nodes
 from infra.environment import Environment
 from infra.paths import ROOT
+from infra.platform import cluster, dra_driver
 from infra.platform.device_plugins import DevicePlugins, DevicePluginsArgs
 from tests.infra import recording
 from tests.infra.recording import Resource
 
 
 def registered(env: Environment, site: nodes.Site = "onprem") -> list[Resource]:
-    args = DevicePluginsArgs(offers=nodes.offers(env, site), index=recording.index())
+    facts = cluster.of_hosts(env.onprem)
+    args = DevicePluginsArgs(cluster=facts, offers=nodes.offers(env, site), index=recording.index())
     return recording.record(lambda: DevicePlugins("device-plugins", args))
 
 
 def of(name: str, **changes: Any) -> Environment:
-    """environments/<name>.yaml with its accelerator changed."""
+    """environments/<name>.yaml with its first accelerator changed, and no other."""
     env = environment.load(ROOT / "environments" / f"{name}.yaml")
-    (accelerator,) = env.platform.accelerators
+    accelerator = env.platform.accelerators[0]
     platform = env.platform.model_copy(update={"accelerators": (accelerator.model_copy(update=changes),)})
     return env.model_copy(update={"platform": platform})
 
@@ -56,7 +58,46 @@ def test_both_sites_have_the_same_plugin() -> None:
         return {one.name: one.inputs for one in registered(hybrid, site)}
 
     assert shown("onprem") == shown("cloud")
-    assert "device-plugin-simulated" in shown("cloud")
+    assert {"device-plugin-simulated", "device-plugin-simulated-dra"} <= {*shown("cloud")}
+
+
+def test_a_driver_of_claims_runs_where_the_devices_are_and_keeps_what_pods_have_over_a_reboot() -> None:
+    env = recording.local()
+    pod = _dra_pod()
+    assert pod["nodeSelector"] == env.platform.accelerators[1].node_selector == {"accelerator": "simulated"}
+    folders = {one["mountPath"] for one in pod["containers"][0]["volumeMounts"]}
+    assert folders == {"/var/lib/kubelet/plugins", "/var/lib/kubelet/plugins_registry", "/etc/cdi"}
+    assert {one["hostPath"]["path"] for one in pod["volumes"]} == folders, "all of the host's, none of its memory"
+
+
+def test_pods_ask_for_its_devices_as_for_any_and_kubernetes_makes_the_claim() -> None:
+    made = recording.the(registered(recording.local()), "DeviceClass", "gpu.example.com").inputs
+    assert made["spec"] == {
+        "selectors": [{"cel": {"expression": 'device.driver == "gpu.example.com"'}}],
+        "extendedResourceName": "example.com/gpu",
+    }
+    assert f"--driver-name={made['metadata']['name']}" in _dra_pod()["containers"][0]["args"]
+
+
+def test_it_may_tell_of_devices_and_read_claims_and_reaches_the_api_alone() -> None:
+    resources = registered(recording.local())
+    rules = recording.the(resources, "ClusterRole", "simulated-dra").inputs["rules"]
+    may = {(resource, verb) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
+    assert {one for one in may if one[0] != "resourceslices"} == {("resourceclaims", "get"), ("nodes", "get")}
+    policy = recording.the(resources, "NetworkPolicy", "accelerators-simulated-dra").inputs["spec"]
+    assert policy["ingress"] == []
+    assert policy["egress"] == [
+        {"to": [{"ipBlock": {"cidr": "10.90.0.0/24"}}], "ports": [{"port": 6443, "protocol": "TCP"}]}
+    ]
+    daemon_set = recording.the(resources, "DaemonSet", "device-plugin-simulated-dra")
+    assert {"simulated-dra", "accelerators-simulated-dra", dra_driver.DRIVER} <= daemon_set.options.depends_on
+
+
+def test_its_devices_are_gone_and_missed_when_either_socket_is_dead() -> None:
+    (container,) = _dra_pod()["containers"]
+    for probe in ("readinessProbe", "livenessProbe"):
+        assert container[probe]["grpc"] == {"port": 8080, "service": "liveness"}
+    assert "--healthcheck-port=8080" in container["args"]
 
 
 def test_their_namespace_takes_pods_of_the_host_and_no_traffic() -> None:
@@ -111,6 +152,12 @@ def test_parts_of_gpus_cost_the_plugin_a_capability_and_whole_ones_do_not() -> N
     }
     assert {"name": "NVIDIA_MIG_MONITOR_DEVICES", "value": "all"} in container["env"]
     assert "NVIDIA_MIG_MONITOR_DEVICES" not in str(_pod("prod"))
+
+
+def _dra_pod() -> dict[str, Any]:
+    pod = recording.the(registered(recording.local()), "DaemonSet", "device-plugin-simulated-dra").pod
+    assert pod is not None
+    return pod
 
 
 def _pod(name: str) -> dict[str, Any]:

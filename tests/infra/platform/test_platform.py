@@ -8,12 +8,12 @@ from tests.infra import recording
 from tests.infra.recording import Resource
 
 
-def test_nothing_but_dns_metrics_the_status_page_and_controllers_of_volumes_holds_a_key_to_the_api(
+def test_nothing_but_dns_metrics_the_status_page_and_drivers_of_volumes_and_devices_holds_a_key_to_the_api(
     platform: list[Resource],
 ) -> None:
     holders = {one.name for one in platform if one.pod and one.pod.get("automountServiceAccountToken") is not False}
     readers = {"coredns", "metrics-server", "prometheus-adapter", "prometheus", "kube-state-metrics", "status"}
-    assert holders == readers | {"lab-csi-controller", "snapshot-controller"}
+    assert holders == readers | {"lab-csi-controller", "snapshot-controller", "device-plugin-simulated-dra"}
 
 
 def test_no_secret_is_registered_in_plain(platform: list[Resource]) -> None:
@@ -26,11 +26,12 @@ def test_no_secret_is_registered_in_plain(platform: list[Resource]) -> None:
 
 def test_namespaces_refuse_harmful_pods_and_deny_all_traffic(platform: list[Resource]) -> None:
     namespaces = [one.name for one in platform if one.kind == "Namespace"]
-    assert set(namespaces) == {"object-store", "storage", "monitoring", "monitoring-hosts", "status"}
+    part_of_hosts = {"storage", "monitoring-hosts", "accelerators"}
+    assert set(namespaces) == {"object-store", "monitoring", "status"} | part_of_hosts
     for name in namespaces:
         labels = recording.the(platform, "Namespace", name).inputs["metadata"]["labels"]
-        part_of_hosts = name in ("storage", "monitoring-hosts")
-        assert labels["pod-security.kubernetes.io/enforce"] == ("privileged" if part_of_hosts else "restricted")
+        level = "privileged" if name in part_of_hosts else "restricted"
+        assert labels["pod-security.kubernetes.io/enforce"] == level
         deny = recording.the(platform, "NetworkPolicy", f"{name}-deny-all").inputs["spec"]
         assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 

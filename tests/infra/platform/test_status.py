@@ -78,6 +78,9 @@ def test_it_may_list_what_it_shows_and_do_nothing_else(resources: list[Resource]
         "statefulsets",
         "daemonsets",
         "jobs",
+        "deviceclasses",
+        "resourceclaims",
+        "resourceslices",
     }
 
 

@@ -38,8 +38,9 @@ def prod() -> Environment:
     [
         (prod(), "nvidia.com/gpu", ("nvidia.com/gpu.present", "true"), "nvidia.com/gpu", "nvidia"),
         (recording.local(), "example.com/resource", ("accelerator", "simulated"), None, None),
+        (recording.local(), "example.com/gpu", ("accelerator", "simulated"), None, None),
     ],
-    ids=["prod", "local"],
+    ids=["prod", "local", "local-dra"],
 )
 def test_a_run_takes_its_devices_on_nodes_that_have_them(
     env: Environment, resource: str, label: tuple[str, str], taint: str | None, runtime: str | None

@@ -7,7 +7,19 @@ from typing import Any
 import httpx
 import pytest
 
-from workloads.status.tests.world import DIGEST, SECRET, Open, World, alert, eventually, node, pod, workload
+from workloads.status.tests.world import (
+    DIGEST,
+    SECRET,
+    Open,
+    World,
+    alert,
+    claim,
+    eventually,
+    node,
+    pod,
+    resource_slice,
+    workload,
+)
 
 
 def told(client: httpx.Client) -> dict[str, Any]:
@@ -34,6 +46,30 @@ def test_of_a_node_it_tells_roles_zone_and_what_of_it_is_requested(world: World,
     assert first["memory"] == {"allocatable": 2**33, "requested": 2**31}
     assert first["devices"] == [{"name": "example.com/resource", "capacity": 2, "allocatable": 1, "requested": 0}]
     assert (first["roles"], first["zone"], first["version"]) == (["control-plane", "worker"], "eu-1a", "v1.37.2")
+
+
+def test_devices_that_pods_have_by_claims_are_counted_by_node_and_driver(world: World, opened: Open) -> None:
+    world.lists["resourceslices"] = [
+        resource_slice("onprem-1", "gpu-0", "gpu-1", ill="gpu-1"),
+        resource_slice("onprem-1", "nic-0", driver="net.example.com"),
+        resource_slice("onprem-2", "gpu-0"),
+        {
+            "metadata": {"name": "fabric"},
+            "spec": {"driver": "far.example.com", "allNodes": True, "pool": {"name": "x"}},
+        },
+    ]
+    world.lists["deviceclasses"] = [
+        {"metadata": {"name": "gpu.example.com"}, "spec": {"extendedResourceName": "example.com/gpu"}},
+        {"metadata": {"name": "net.example.com"}, "spec": {"selectors": []}},
+    ]
+    world.lists["resourceclaims"] = [claim(("onprem-1", "gpu-0")), claim()]
+    site = told(opened())
+    first, second = ({one["name"]: one for one in node["devices"]} for node in site["cluster"]["value"]["nodes"])
+    gpus = {"name": "example.com/gpu", "capacity": 2, "allocatable": 1, "requested": 1}
+    assert first["example.com/gpu"] == gpus, "the same name on another node is another device"
+    assert first["net.example.com"]["capacity"] == 1
+    assert second["example.com/gpu"] == gpus | {"capacity": 1, "requested": 0}
+    assert {*first, *second} == {"example.com/resource", "example.com/gpu", "net.example.com"}
 
 
 def test_what_is_wrong_with_a_node_is_told(world: World, opened: Open) -> None:
@@ -125,6 +161,9 @@ def test_only_lists_are_asked_of_kubernetes(world: World, opened: Open) -> None:
             "/apis/apps/v1/statefulsets",
             "/apis/apps/v1/daemonsets",
             "/apis/batch/v1/jobs",
+            "/apis/resource.k8s.io/v1/resourceslices",
+            "/apis/resource.k8s.io/v1/deviceclasses",
+            "/apis/resource.k8s.io/v1/resourceclaims",
         )
     }
 

@@ -47,6 +47,30 @@ def pod(namespace: str, name: str, on: str, *, phase: str = "Running", ready: bo
     }
 
 
+def resource_slice(node: str, *devices: str, ill: str = "", driver: str = "gpu.example.com") -> dict[str, Any]:
+    """A driver's devices of a node; one of them may be ill."""
+    taint = {"taints": [{"key": "ill", "effect": "NoSchedule", "timeAdded": "2026-11-26T20:00:00Z"}]}
+    return {
+        "metadata": {"name": f"{node}-{driver}"},
+        "spec": {
+            "driver": driver,
+            "nodeName": node,
+            "pool": {"name": node, "generation": 1, "resourceSliceCount": 1},
+            "devices": [
+                {"name": one, "attributes": {"note": {"string": SECRET}}} | (taint if one == ill else {})
+                for one in devices
+            ],
+        },
+    }
+
+
+def claim(*devices: tuple[str, str], driver: str = "gpu.example.com") -> dict[str, Any]:
+    """A claim that has these devices, each of a pool; of none when it waits."""
+    results = [{"request": "it", "driver": driver, "pool": pool, "device": device} for pool, device in devices]
+    status = {"allocation": {"devices": {"results": results}}} if devices else {}
+    return {"metadata": {"name": "user-1", "namespace": "workloads"}, "spec": {"devices": {}}, "status": status}
+
+
 def workload(namespace: str, name: str, spec: dict[str, Any], status: dict[str, Any]) -> dict[str, Any]:
     return {"metadata": {"name": name, "namespace": namespace}, "spec": spec, "status": status}
 
@@ -81,6 +105,9 @@ class World:
                 workload("monitoring", "exporter", {}, {"desiredNumberScheduled": 2, "numberReady": 2}),
             ],
             "jobs": jobs,
+            "resourceslices": [],
+            "deviceclasses": [],
+            "resourceclaims": [],
         }
         self.alerts: Any = []
         self.champion: Any = {"name": "digits", "versions": ["v1-abc"], "parameters": {"digest": DIGEST}}

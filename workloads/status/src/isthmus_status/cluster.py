@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from isthmus_status import kubernetes
 from isthmus_status.kubernetes import holds
@@ -18,14 +18,17 @@ Amounts = dict[str, float]
 
 
 def cluster(
-    nodes: list[kubernetes.Node], pods: list[kubernetes.Pod], workloads: dict[str, list[kubernetes.Workload]]
+    nodes: list[kubernetes.Node],
+    pods: list[kubernetes.Pod],
+    workloads: dict[str, list[kubernetes.Workload]],
+    claimed: Mapping[str, list[Device]],
 ) -> Cluster:
-    """The cluster; `workloads` are lists by kind."""
+    """The cluster; `workloads` are lists by kind, `claimed` each node's devices that pods get by claims."""
     running = [pod for pod in pods if pod.status.phase not in ENDED]
     taken: dict[str, Amounts] = {}
     for pod in running:
         taken[pod.spec.node_name] = _sum(taken.get(pod.spec.node_name, {}), requests(pod.spec))
-    found = (_node(one, taken.get(one.metadata.name, {})) for one in nodes)
+    found = (_node(one, taken.get(one.metadata.name, {}), claimed.get(one.metadata.name, [])) for one in nodes)
     return Cluster(nodes=sorted(found, key=lambda one: one.name), namespaces=_namespaces(running, workloads))
 
 
@@ -54,7 +57,7 @@ def _most(one: Amounts, other: Amounts) -> Amounts:
     return {key: max(one.get(key, 0), other.get(key, 0)) for key in one | other}
 
 
-def _node(node: kubernetes.Node, taken: Amounts) -> Node:
+def _node(node: kubernetes.Node, taken: Amounts, claimed: list[Device]) -> Node:
     labels, status = node.metadata.labels, node.status
     roles = sorted(label.removeprefix(ROLE) for label in labels if label.startswith(ROLE))
     kept_away = {taint.key for taint in node.spec.taints if taint.effect != "PreferNoSchedule"}
@@ -75,10 +78,13 @@ def _node(node: kubernetes.Node, taken: Amounts) -> Node:
         cpu=amount("cpu"),
         memory=amount("memory"),
         devices=[
-            Device(name=name, capacity=capacity, **amount(name).model_dump())
-            for name, capacity in sorted(status.capacity.items())
-            # A name with a domain that is not Kubernetes' own is an extended resource.
-            if "/" in name and not name.partition("/")[0].endswith("kubernetes.io")
+            *(
+                Device(name=name, capacity=capacity, **amount(name).model_dump())
+                for name, capacity in sorted(status.capacity.items())
+                # A name with a domain that is not Kubernetes' own is an extended resource.
+                if "/" in name and not name.partition("/")[0].endswith("kubernetes.io")
+            ),
+            *claimed,
         ],
     )
 

@@ -107,6 +107,69 @@ class Workload(Object):
     status: WorkloadStatus = WorkloadStatus()
 
 
+class DeviceTaint(Object):
+    effect: str = ""
+
+
+class SliceDevice(Object):
+    name: str
+    taints: list[DeviceTaint] = []
+
+
+class SlicePool(Object):
+    name: str
+
+
+class SliceSpec(Object):
+    driver: str
+    node_name: str = ""
+    pool: SlicePool
+    devices: list[SliceDevice] = []
+
+
+class Slice(Object):
+    """A ResourceSlice: devices of a driver, usually of one node."""
+
+    spec: SliceSpec
+
+
+class ClassSpec(Object):
+    extended_resource_name: str = ""
+
+
+class DeviceClass(Object):
+    """How pods ask for devices of some kind."""
+
+    metadata: Metadata
+    spec: ClassSpec = ClassSpec()
+
+
+class Allocated(Object):
+    """A device that a claim has."""
+
+    driver: str
+    pool: str
+    device: str
+
+
+class AllocatedDevices(Object):
+    results: list[Allocated] = []
+
+
+class Allocation(Object):
+    devices: AllocatedDevices = AllocatedDevices()
+
+
+class ClaimStatus(Object):
+    allocation: Allocation = Allocation()
+
+
+class Claim(Object):
+    """A ResourceClaim."""
+
+    status: ClaimStatus = ClaimStatus()
+
+
 class List(Object, Generic[T]):
     items: list[T]
 
@@ -114,6 +177,9 @@ class List(Object, Generic[T]):
 LISTS: dict[str, str] = {
     "nodes": "/api/v1/nodes",
     "pods": "/api/v1/pods",
+    "slices": "/apis/resource.k8s.io/v1/resourceslices",
+    "classes": "/apis/resource.k8s.io/v1/deviceclasses",
+    "claims": "/apis/resource.k8s.io/v1/resourceclaims",
     "Deployment": "/apis/apps/v1/deployments",
     "StatefulSet": "/apis/apps/v1/statefulsets",
     "DaemonSet": "/apis/apps/v1/daemonsets",

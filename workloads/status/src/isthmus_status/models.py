@@ -24,7 +24,7 @@ class Amount(Model):
 
 
 class Device(Amount):
-    """An extended resource of a node. What is capacity and not allocatable, its plugin has lost or calls ill."""
+    """An extended resource of a node, or what a driver has there. What is not allocatable is lost, or called ill."""
 
     name: str
     capacity: float

@@ -10,7 +10,7 @@ from typing import TypeVar
 import httpx
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError
 
-from isthmus_status import cluster, kubernetes
+from isthmus_status import cluster, devices, kubernetes
 from isthmus_status.models import Alert, Champion, Cluster, Site
 from isthmus_status.settings import Settings
 
@@ -44,8 +44,11 @@ class Sources:
         lists = dict(zip(kubernetes.LISTS, answers, strict=True))
         nodes = read(kubernetes.List[kubernetes.Node], lists.pop("nodes")).items
         pods = read(kubernetes.List[kubernetes.Pod], lists.pop("pods")).items
+        slices = read(kubernetes.List[kubernetes.Slice], lists.pop("slices")).items
+        classes = read(kubernetes.List[kubernetes.DeviceClass], lists.pop("classes")).items
+        claims = read(kubernetes.List[kubernetes.Claim], lists.pop("claims")).items
         workloads = {kind: read(kubernetes.List[kubernetes.Workload], text).items for kind, text in lists.items()}
-        return cluster.cluster(nodes, pods, workloads)
+        return cluster.cluster(nodes, pods, workloads, devices.by_node(slices, classes, claims))
 
     async def champion(self) -> Champion:
         """What inference says that it serves."""
