@@ -1,10 +1,12 @@
 """How long a node more takes: our playbook against a bare `kubeadm join`, on machines of the same kind.
 
-The cluster is the environment's own, elsewhere: made by our playbook, with the platform's network. Two machines join
-it, each just booted. On our road one is in the inventory, and the whole playbook runs, as in `make up`. The other gets
-what kubeadm strictly needs, a token and `kubeadm join`. A road is at its end when it has nothing more to do and its
-node is Ready; told too is when the kubelet had registered the node, which is all that kubeadm itself sees to. Before
-each, what a playbook leaves in the background (images of pods are fetched) has ended, and new nodes have come to rest.
+The cluster is the environment's own, elsewhere: made by our playbook, with the platform's network. In each round two
+machines join it, each just booted. On our road one is in the inventory, and the whole playbook runs, as in `make up`.
+The other gets what kubeadm strictly needs, a token and `kubeadm join`. A road is at its end when it has nothing more to
+do and its node is Ready; told too is when the kubelet had registered the node, which is all that kubeadm itself sees
+to. Before each, what a playbook leaves in the background (images of pods are fetched) has ended, and new nodes have
+come to rest. Afterwards the node leaves by the way it came and its machine is gone, so that each finds the same
+cluster, and the playbook no node that it does not know: it would see that off too. The roads take turns at being first.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from statistics import median
 
 from infra.environment import Environment, Host
 from ops.bench import site
@@ -21,37 +24,52 @@ from ops.console import say
 from ops.up import load
 
 OURS, BARE = "joins-by-playbook", "joins-by-kubeadm"
+ROUNDS = 5
 WAIT_S = 300
 REST_S = 20
 """Nodes that have just become Ready compile programs of Cilium's for a while."""
 FETCHING = 'pgrep -f "[a]sync_wrapper"'
 """Whether the playbook's last task, which goes on without it, still runs."""
 
+Road = tuple[Host, Callable[[], object], Callable[[], object], list[tuple[float, float]]]
+"""A host, how it comes, how it goes, and where what it took is written."""
+
 
 def measure(environment: str) -> dict[str, float]:
-    """Seconds of both roads from a booted machine to a node, and ours in multiples of the bare one's."""
+    """Seconds of both roads from a booted machine to a node, and ours in multiples of the bare one's; medians."""
     settings = site.moved(load(environment))
-    wider = with_worker(settings, OURS)
-    ours, bare = wider.onprem.hosts[-1], with_worker(wider, BARE).onprem.hosts[-1]
+    ours, bare = workers(settings, OURS, BARE)
+    by_playbook: list[tuple[float, float]] = []
+    by_kubeadm: list[tuple[float, float]] = []
     with site.made(settings) as there:
         site.seconds("the cluster", partial(there.playbook, settings))
         site.seconds("its network", there.network)
-        there.boot(ours)
-        settle(there)
-        by_playbook = joined(there, ours, partial(there.playbook, wider))
-        there.boot(bare)
-        settle(there)
-        by_kubeadm = joined(there, bare, partial(bare_join, there, bare))
+        for number in range(ROUNDS):
+            wider = with_host(settings, ours[number])
+            away = partial(there.kubectl, "delete", "node", bare[number].name)
+            turn: list[Road] = [
+                (ours[number], partial(there.playbook, wider), partial(there.playbook, settings), by_playbook),
+                (bare[number], partial(bare_join, there, bare[number]), away, by_kubeadm),
+            ]
+            for host, road, back, results in reversed(turn) if number % 2 else turn:
+                there.boot(host)
+                settle(there)
+                results.append(joined(there, host, road))
+                back()
+                there.remove(host)
+    ratios = [our[1] / other[1] for our, other in zip(by_playbook, by_kubeadm, strict=True)]
     return {
-        "bare kubeadm join, registered, s": by_kubeadm[0],
-        "our playbook, registered, s": by_playbook[0],
-        "bare kubeadm join, Ready, s": by_kubeadm[1],
-        "our playbook, Ready, s": by_playbook[1],
-        "ratio": by_playbook[1] / by_kubeadm[1],
+        "bare kubeadm join, registered, s": median(registered for registered, _ in by_kubeadm),
+        "our playbook, registered, s": median(registered for registered, _ in by_playbook),
+        "bare kubeadm join, Ready, s": median(ready for _, ready in by_kubeadm),
+        "our playbook, Ready, s": median(ready for _, ready in by_playbook),
+        "ratio": median(ratios),
+        "ratio, least": min(ratios),
+        "ratio, most": max(ratios),
     }
 
 
-def joined(there: Site, host: Host, road: Callable[[], None]) -> tuple[float, float]:
+def joined(there: Site, host: Host, road: Callable[[], object]) -> tuple[float, float]:
     """Seconds from the road's begin until the node is registered, and until it is Ready and the road at its end."""
 
     def passed(condition: str) -> float:
@@ -68,14 +86,22 @@ def joined(there: Site, host: Host, road: Callable[[], None]) -> tuple[float, fl
     return took
 
 
-def with_worker(environment: Environment, name: str) -> Environment:
-    """The environment with one host more, a worker, at the first address that nobody has."""
+def workers(environment: Environment, *roads: str) -> list[list[Host]]:
+    """Those that join on each road, one a round, at the first addresses that nobody has."""
     onprem, network = environment.onprem, environment.onprem.network
     floating = {network.api_address, network.ingress_address}
     taken = {host.address for host in onprem.hosts} | floating | {network.gateway, network.mirror_address}
-    address = next(one for one in network.cidr.hosts() if one not in taken)
-    hosts = (*onprem.hosts, Host(name=name, address=address, roles=("worker",)))
-    return environment.model_copy(update={"onprem": onprem.model_copy(update={"hosts": hosts})})
+    free = (one for one in network.cidr.hosts() if one not in taken)
+    return [
+        [Host(name=f"{road}-{number + 1}", address=next(free), roles=("worker",)) for number in range(ROUNDS)]
+        for road in roads
+    ]
+
+
+def with_host(environment: Environment, host: Host) -> Environment:
+    """The environment with a host more."""
+    onprem = environment.onprem
+    return environment.model_copy(update={"onprem": onprem.model_copy(update={"hosts": (*onprem.hosts, host)})})
 
 
 def bare_join(there: Site, host: Host) -> None:

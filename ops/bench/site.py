@@ -55,11 +55,15 @@ class Site:
 
     def boot(self, host: Host) -> None:
         """Makes the machine of a host; afterwards it answers ssh, and has nothing on it."""
-        disks = {at: str(STORE / host.name / naming.disk_folder(at)) for at in naming.MACHINE_DISKS}
-        own = {"hostname": host.name, "address": str(host.address), "network": NETWORK, "disks": disks}
+        own = {"hostname": host.name, "address": str(host.address), "network": NETWORK, "disks": _disks(host)}
         authorized = {"authorized_key": self.key.with_suffix(".pub").read_text()}
         made = Machine(self.podman).create(_context(), {**_common(self.environment, self.index), **own, **authorized})
         self.host_keys[host.name] = made[1]["host_key"]
+
+    def remove(self, host: Host) -> None:
+        """Takes a host's machine away, with all that was on it."""
+        Machine(self.podman).delete(_context(), host.name, {"disks": _disks(host)})
+        del self.host_keys[host.name]
 
     def bare(self, host: str, *arguments: str) -> str:
         """Runs a step of bare_kubeadm.sh on a host; returns what it printed."""
@@ -161,6 +165,11 @@ def made(environment: Environment) -> Iterator[Site]:
         yield site
     finally:
         _remove(podman)
+
+
+def _disks(host: Host) -> dict[str, str]:
+    """Where a machine has which folder as a disk of its own."""
+    return {at: str(STORE / host.name / naming.disk_folder(at)) for at in naming.MACHINE_DISKS}
 
 
 def _context() -> Context:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 from infra import environment_checks, inventory
-from infra.environment import Environment
+from infra.environment import Environment, Host
 from infra.platform import cilium
 from infra.providers.isthmus.podman import Podman
 from infra.providers.isthmus.runner import Job, Outcome
@@ -29,11 +31,18 @@ class Machines:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, ...]] = []
+        self.removed: list[str] = []
 
     def execute(self, host: str, *command: str, **_options: Any) -> str:
         step = command[3:] if command[:3] == ("bash", "-s", "--") else command
         self.told.append((host, *step))
         return PRINTED if step[0] == "ticket" else ""
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        return {"Id": name}
+
+    def remove(self, *names: str) -> None:
+        self.removed += names
 
 
 @pytest.fixture
@@ -44,24 +53,30 @@ def there(tmp_path: Path) -> site.Site:
     return site.Site(environment=settings, index=recording.index(), podman=podman, key=tmp_path / "key", host_keys=keys)
 
 
-def test_a_host_more_is_a_worker_at_an_address_of_its_own() -> None:
+def test_hosts_more_are_workers_at_addresses_of_their_own() -> None:
     settings = site.moved(load("local"))
-    wider = join.with_worker(join.with_worker(settings, join.OURS), join.BARE)
+    more = join.workers(settings, join.OURS, join.BARE)
+    assert [len(hosts) for hosts in more] == [join.ROUNDS, join.ROUNDS]
+    new = [host for hosts in more for host in hosts]
+    wider = settings
+    for host in new:
+        wider = join.with_host(wider, host)
+    assert wider.onprem.hosts == (*settings.onprem.hosts, *new)
     assert Environment.model_validate(wider.model_dump()) == wider
     assert environment_checks.problems(wider) == environment_checks.problems(settings)
 
-    *before, ours, bare = wider.onprem.hosts
-    assert tuple(before) == settings.onprem.hosts
     network = wider.onprem.network
-    taken = {host.address for host in before} | {network.gateway, network.mirror_address}
-    assert not {ours.address, bare.address} & (taken | {network.api_address, network.ingress_address})
-    assert ours.address != bare.address
+    taken = {host.address for host in settings.onprem.hosts} | {network.gateway, network.mirror_address}
+    addresses = {host.address for host in new}
+    assert not addresses & (taken | {network.api_address, network.ingress_address})
+    assert len(addresses) == len(new)
     groups = inventory.inventory(wider.onprem, {host.name: "" for host in wider.onprem.hosts})["all"]["children"]
-    assert {group for group, members in groups.items() if ours.name in members["hosts"]} == {"worker"}
+    for host in new:
+        assert {group for group, members in groups.items() if host.name in members["hosts"]} == {"worker"}
 
 
 def test_on_the_bare_road_the_host_is_prepared_then_joined(there: site.Site) -> None:
-    bare = join.with_worker(there.environment, join.BARE).onprem.hosts[-1]
+    bare = join.workers(there.environment, join.BARE)[0][0]
     join.bare_join(there, bare)
 
     first = there.environment.onprem.hosts[0].name
@@ -82,7 +97,9 @@ def test_a_road_is_at_its_end_when_its_node_is_ready_and_it_has_nothing_more_to_
     assert all(f"node/{host.name}" in command for command in asked)
 
 
-def test_our_road_is_a_run_about_the_host_that_is_new(there: site.Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_road_is_a_run_about_the_host_that_is_new_in_every_round(
+    there: site.Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     jobs: list[Job] = []
 
     def ran(job: Job, _recorder: object) -> Outcome:
@@ -90,10 +107,49 @@ def test_our_road_is_a_run_about_the_host_that_is_new(there: site.Site, monkeypa
         return Outcome(succeeded=True, results={})
 
     monkeypatch.setattr(site, "run", ran)
+    ((first, second, *_),) = join.workers(there.environment, join.OURS)
     there.playbook(there.environment)
-    there.host_keys[join.OURS] = "ssh-ed25519 key"
-    there.playbook(join.with_worker(there.environment, join.OURS))
-    assert [job.changed_hosts for job in jobs] == [[host.name for host in there.environment.onprem.hosts], [join.OURS]]
+    for host in (first, second):
+        there.host_keys[host.name] = "ssh-ed25519 key"
+        there.playbook(join.with_host(there.environment, host))
+        there.playbook(there.environment)
+        there.remove(host)
+    everybody = [host.name for host in there.environment.onprem.hosts]
+    assert [job.changed_hosts for job in jobs] == [everybody, [first.name], everybody, [second.name], everybody]
+    assert cast("Machines", there.podman).removed == [first.name, second.name]
+    assert not {first.name, second.name} & there.host_keys.keys()
+
+
+def test_each_road_finds_the_same_cluster_and_the_playbook_no_node_that_it_does_not_know(
+    there: site.Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes: set[str] = set()
+    found: list[tuple[str, set[str]]] = []
+
+    def by_playbook(environment: Environment) -> None:
+        assert not [name for name in nodes if name.startswith(join.BARE)], "it would see it off, and take longer"
+        nodes.clear()
+        nodes.update(host.name for host in environment.onprem.hosts)
+
+    def joined(_there: site.Site, host: Host, road: Callable[[], object]) -> tuple[float, float]:
+        found.append((host.name, {*nodes}))
+        road()
+        nodes.add(host.name)
+        return 1.0, 2.0
+
+    monkeypatch.setattr(join.site, "made", lambda _: contextlib.nullcontext(there))
+    monkeypatch.setattr(site.Site, "boot", lambda *_: None)
+    monkeypatch.setattr(site.Site, "network", lambda *_: None)
+    monkeypatch.setattr(site.Site, "remove", lambda *_: None)
+    monkeypatch.setattr(site.Site, "playbook", lambda _, environment: by_playbook(environment))
+    monkeypatch.setattr(site.Site, "kubectl", lambda _, *words: nodes.discard(words[-1]))
+    monkeypatch.setattr(join, "settle", lambda _: None)
+    monkeypatch.setattr(join, "joined", joined)
+    assert join.measure("local")["ratio"] == 1.0
+    everybody = {host.name for host in there.environment.onprem.hosts}
+    assert all(before == everybody for _, before in found)
+    roads = [name.rpartition("-")[0] for name, _ in found]
+    assert roads == ([join.OURS, join.BARE, join.BARE, join.OURS] * join.ROUNDS)[: 2 * join.ROUNDS]
 
 
 def test_the_network_is_the_platforms_and_awaited(there: site.Site, monkeypatch: pytest.MonkeyPatch) -> None:
