@@ -130,20 +130,21 @@ class Probe:
     """A running pod."""
 
     environment: str
+    site: str
     namespace: str
     name: str
     address: str
 
     def run(self, script: str, *arguments: str, timeout: float = 60) -> str:
         """Runs a script in it and returns what that printed."""
-        return cluster.kubectl(self.environment, *self._exec(script, *arguments), timeout=timeout)
+        return cluster.kubectl(self.environment, *self._exec(script, *arguments), timeout=timeout, site=self.site)
 
     def start(self, script: str, *arguments: str) -> subprocess.Popen[str]:
         """The same beside whatever the test does next."""
         settings = {
             **os.environ,
             **engine.variables(self.environment),
-            "KUBECONFIG": str(cluster.kubeconfig_file(self.environment)),
+            "KUBECONFIG": str(cluster.kubeconfig_file(self.environment, self.site)),
         }
         command = ["kubectl", *self._exec(script, *arguments)]
         return subprocess.Popen(command, env=settings, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -154,7 +155,7 @@ class Probe:
 
     def told(self) -> list[str]:
         """The lines that its program has printed since its last start."""
-        return cluster.kubectl(self.environment, "logs", "-n", self.namespace, self.name).split()
+        return cluster.kubectl(self.environment, "logs", "-n", self.namespace, self.name, site=self.site).split()
 
     def _exec(self, script: str, *arguments: str) -> tuple[str, ...]:
         return ("exec", "-n", self.namespace, self.name, "--", PYTHON, "-c", script, *arguments)
@@ -166,52 +167,54 @@ def answered(printed: str) -> set[str]:
 
 
 @contextmanager
-def unguarded(environment: str) -> Iterator[str]:
+def unguarded(environment: str, site: str = "onprem") -> Iterator[str]:
     """The name of a namespace that no policy is in, removed in the end."""
     name = f"probes-{uuid.uuid4().hex[:6]}"
-    cluster.kubectl(environment, "create", "namespace", name)
+    cluster.kubectl(environment, "create", "namespace", name, site=site)
     try:
         # Its account is made a moment later, and no pod can be created before.
         wait = ("wait", "--for=create", "--timeout=30s", "-n", name, "serviceaccount/default")
-        cluster.kubectl(environment, *wait, timeout=40)
+        cluster.kubectl(environment, *wait, timeout=40, site=site)
         yield name
     finally:
-        cluster.kubectl(environment, "delete", "namespace", name, "--ignore-not-found", timeout=120)
+        cluster.kubectl(environment, "delete", "namespace", name, "--ignore-not-found", timeout=120, site=site)
 
 
 @contextmanager
 def running(
-    environment: str, *places: tuple[str, str, str | None], program: tuple[str, ...] = ()
+    environment: str, *places: tuple[str, str, str | None], program: tuple[str, ...] = (), site: str = "onprem"
 ) -> Iterator[list[Probe]]:
-    """A probe in each place, which is (node, namespace, app whose pod it passes for or None), removed in the end.
+    """A probe in each place of a site, removed in the end. A place is (node, namespace, app it passes for or None).
 
     `program`: a script and its arguments, run at each start, also after its host's; without it, it runs what is asked.
     """
     mark = uuid.uuid4().hex[:6]
     names = [f"probe-{mark}-{number}" for number in range(len(places))]
-    image = _image(environment)
+    image = _image(environment, site)
     made = [_manifest(name, *place, image, program) for name, place in zip(names, places, strict=True)]
     path = state(environment) / f"probes-{mark}.json"
     path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": made}))
     try:
-        cluster.kubectl(environment, "create", "-f", str(path))
-        yield [_started(environment, namespace, name) for name, (_, namespace, _) in zip(names, places, strict=True)]
+        cluster.kubectl(environment, "create", "-f", str(path), site=site)
+        yield [
+            _started(environment, site, namespace, name) for name, (_, namespace, _) in zip(names, places, strict=True)
+        ]
     finally:
-        cluster.kubectl(environment, "delete", "-f", str(path), "--ignore-not-found", timeout=60)
+        cluster.kubectl(environment, "delete", "-f", str(path), "--ignore-not-found", timeout=60, site=site)
         path.unlink()
 
 
-def _started(environment: str, namespace: str, name: str) -> Probe:
+def _started(environment: str, site: str, namespace: str, name: str) -> Probe:
     wait = ("--for=condition=Ready", "--timeout=90s", "-n", namespace, f"pod/{name}")
-    cluster.kubectl(environment, "wait", *wait, timeout=100)
-    pod = json.loads(cluster.kubectl(environment, "get", "pod", name, "-n", namespace, "-o", "json"))
-    return Probe(environment=environment, namespace=namespace, name=name, address=pod["status"]["podIP"])
+    cluster.kubectl(environment, "wait", *wait, timeout=100, site=site)
+    pod = json.loads(cluster.kubectl(environment, "get", "pod", name, "-n", namespace, "-o", "json", site=site))
+    return Probe(environment=environment, site=site, namespace=namespace, name=name, address=pod["status"]["podIP"])
 
 
-def _image(environment: str) -> str:
+def _image(environment: str, site: str) -> str:
     """Every host has it, and there is a Python in it."""
-    path = "{.spec.template.spec.containers[0].image}"
-    return cluster.kubectl(environment, "get", "deployment", "inference", "-n", "workloads", "-o", f"jsonpath={path}")
+    path = "jsonpath={.spec.template.spec.containers[0].image}"
+    return cluster.kubectl(environment, "get", "deployment", "inference", "-n", "workloads", "-o", path, site=site)
 
 
 def _manifest(

@@ -160,7 +160,7 @@ def make() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture
 def power(environment: str, settings: Environment) -> Iterator[Callable[[str, str], None]]:
-    """Does something to a machine's power; whatever a test did is put right after it, until the site is whole again."""
+    """Does something to a machine's power; whatever a test did is put right after it, until its site is whole again."""
     touched: dict[str, str] = {}
 
     def act(name: str, action: str) -> None:
@@ -173,26 +173,31 @@ def power(environment: str, settings: Environment) -> Iterator[Callable[[str, st
             machines.power(environment, name, "power-on")
         if action == "freeze":
             machines.power(environment, name, "thaw")
-    if touched:
-        wait_until_whole(environment, settings, booted=[name for name in touched if touched[name] in BOOT])
+    for site, there in sites.of(settings).items():
+        names = [host.name for host in there.hosts if host.name in touched]
+        if names:
+            booted = [name for name in names if touched[name] in BOOT]
+            wait_until_whole(environment, settings, booted=booted, site=site)
 
 
 def wait_until_whole(
-    environment: str, settings: Environment, seconds: float = 240, booted: Sequence[str] = ()
+    environment: str, settings: Environment, seconds: float = 240, booted: Sequence[str] = (), site: str = "onprem"
 ) -> float:
     """Waits until every node and every pod is ready and the model answers; returns the seconds it took.
 
     Of machines that `booted` the API tells for a while what was true before: their containers must be newer than that.
     """
-    url = f"{addressing.ingress_url(settings.onprem.network)}/v2/health/ready"
+    url = f"{addressing.ingress_url(sites.one(settings, site).network)}/v2/health/ready"
     since = {name: int(machines.run(name, "stat", "--format=%Y", "/proc/1")) for name in booted}
     start, state = time.monotonic(), "nothing seen yet"
     while time.monotonic() - start < seconds:
         try:
-            nodes = [n["metadata"]["name"] for n in cluster.items(environment, "nodes") if not cluster.ready(n)]
+            nodes = [
+                n["metadata"]["name"] for n in cluster.items(environment, "nodes", site=site) if not cluster.ready(n)
+            ]
             pods = [
                 p["metadata"]["name"]
-                for p in cluster.items(environment, "pods")
+                for p in cluster.items(environment, "pods", site=site)
                 if p["status"].get("phase") != "Succeeded"
                 and not (cluster.ready(p) and _started(p) >= since.get(p["spec"]["nodeName"], 0))
             ]

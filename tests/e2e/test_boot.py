@@ -9,12 +9,16 @@ from contextlib import suppress
 from ipaddress import IPv4Network
 from typing import Any
 
+import pytest
+
 from infra.environment import Environment
 from infra.providers.isthmus.handler import ResourceError
-from ops import cluster, machines
+from ops import cluster, machines, sites
 from ops.console import Failure
+from ops.up import load
 from tests.cluster.probes import HEAR, SAY, SEND, Probe, running, unguarded
 from tests.e2e.both_sites import wait_for
+from tests.e2e.conftest import ENVIRONMENT
 
 PORT, PAUSE_S = 9999, 0.2
 BACK_S = 240.0
@@ -23,11 +27,12 @@ AFTER_S = 5.0
 """Watched beyond the last pod's start: 25 rounds of each sender."""
 
 
+@pytest.mark.parametrize("site", sites.of(load(ENVIRONMENT)))
 def test_not_one_forbidden_packet_passes_when_a_hosts_pods_start_after_its_boot(
-    environment: str, settings: Environment, power: Callable[[str, str], None]
+    environment: str, settings: Environment, power: Callable[[str, str], None], site: str
 ) -> None:
-    there, *_, here = (host.name for host in settings.onprem.workers())
-    (node,) = [one for one in cluster.items(environment, "nodes") if one["metadata"]["name"] == here]
+    there, *_, here = (host.name for host in sites.one(settings, site).hosts)
+    (node,) = [one for one in cluster.items(environment, "nodes", site=site) if one["metadata"]["name"] == here]
     everybody = [str(address) for address in IPv4Network(node["spec"]["podCIDR"]).hosts()]
 
     def say(tag: str, *addresses: str) -> tuple[str, ...]:
@@ -35,17 +40,18 @@ def test_not_one_forbidden_packet_passes_when_a_hosts_pods_start_after_its_boot(
 
     hear = (HEAR, str(PORT))
     with (
-        unguarded(environment) as open_to_all,
+        unguarded(environment, site) as open_to_all,
         running(
             environment,
             (there, open_to_all, None),
             (here, open_to_all, None),
             (here, "workloads", None),
             program=hear,
+            site=site,
         ) as (stranger, free, guarded),
-        running(environment, (there, open_to_all, None), program=say("in", *everybody)),
-        running(environment, (here, "workloads", None), program=say("out", stranger.address)) as (confined,),
-        running(environment, (here, open_to_all, None), program=say("allowed", stranger.address)),
+        running(environment, (there, open_to_all, None), program=say("in", *everybody), site=site),
+        running(environment, (here, "workloads", None), program=say("out", stranger.address), site=site) as (confined,),
+        running(environment, (here, open_to_all, None), program=say("allowed", stranger.address), site=site),
     ):
         wait_for("what is allowed", lambda: tags(stranger) == ["allowed"] and tags(free) == ["in"])
         power(here, "reboot")
@@ -90,5 +96,6 @@ def heard_by_host(guarded: Probe, host: str) -> bool:
 
 def status(probe: Probe) -> Any:
     """As the API tells it."""
-    pod = cluster.kubectl(probe.environment, "get", "pod", "-n", probe.namespace, probe.name, "-o", "json")
+    where = ("-n", probe.namespace, probe.name, "-o", "json")
+    pod = cluster.kubectl(probe.environment, "get", "pod", *where, site=probe.site)
     return json.loads(pod)["status"]

@@ -7,17 +7,25 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from ipaddress import IPv4Address
 from itertools import pairwise
 from pathlib import Path
 
+import yaml
+
 from infra.environment import Environment
+from infra.paths import ROOT
 from infra.platform.monitoring import names
-from ops import machines, sites
+from ops import cluster, machines, sites
 from tests.cluster import watching
 from tests.cluster.watching import Api
 from tests.e2e import polling
 from tests.e2e.both_sites import Champions, reaches, served, vpn, wait_for
 from tests.e2e.polling import Poller
+
+IP_AND_ICMP, VXLAN = 28, 50
+"""Bytes of headers: of a ping, and of what carries pods' packets between hosts."""
+MTU_OF_A_POD = "print(open('/sys/class/net/eth0/mtu').read())"
 
 TOLD_S, OVER_S = 200.0, 120.0
 """Longest from a cut to its alert, which waits two and a half minutes, and from when the link carries to its end."""
@@ -51,6 +59,26 @@ def test_nothing_but_the_link_joins_the_sites_and_without_it_both_serve_on(
     for site, client in (("on-prem", here), ("cloud", there)):
         print(f"{site}, its link cut: {client.answered} answers, {client.failed} failed, gap {client.longest:.2f} s")
         assert client.failed == 0, client.codes
+
+
+def test_the_largest_packets_of_hosts_pass_whole_and_pods_send_none_that_would_not(
+    environment: str, settings: Environment
+) -> None:
+    """A larger one would be lost in silence, or arrive in pieces."""
+    mtu = yaml.safe_load((ROOT / "ansible/roles/site_link/defaults/main.yml").read_text())["site_link_mtu"]
+    for here, there in (("onprem", "cloud"), ("cloud", "onprem")):
+        far = sites.one(settings, there).hosts[0].address
+        for host in sites.one(settings, here).hosts:
+            assert not passes(host.name, far, mtu + 1), f"{host.name}: a packet of {mtu + 1} bytes is not too large"
+            assert passes(host.name, far, mtu), f"{host.name}: a packet of {mtu} bytes is lost"
+        read = ("exec", "-n", "workloads", "deployment/inference", "--", "/usr/bin/python3.11", "-c", MTU_OF_A_POD)
+        assert int(cluster.kubectl(environment, *read, site=here)) == mtu - VXLAN
+
+
+def passes(host: str, address: IPv4Address, size: int) -> bool:
+    """Whether one of three packets of this size, headers and all, reaches an address whole and is answered."""
+    command = f"ping -c 3 -i 0.2 -W 2 -M do -s {size - IP_AND_ICMP} {address} >&2; echo $?"
+    return machines.run(host, "sh", "-c", command).strip() == "0"
 
 
 def test_the_view_answers_for_both_sites(environment: str, settings: Environment) -> None:
