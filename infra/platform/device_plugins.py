@@ -45,8 +45,9 @@ class DevicePlugins(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: DevicePluginsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:platform:DevicePlugins", name, None, opts)
+        plugins = {offer.accelerator.plugin for offer in args.offers}
         needed: list[pulumi.Resource] = [namespaces.trusted(NAMESPACE, opts=pulumi.ResourceOptions(parent=self))]
-        if any(offer.accelerator.plugin == "nvidia" for offer in args.offers):
+        if "nvidia" in plugins:
             needed.append(
                 node.v1.RuntimeClass(
                     NVIDIA_RUNTIME,
@@ -55,6 +56,8 @@ class DevicePlugins(pulumi.ComponentResource):
                     opts=pulumi.ResourceOptions(parent=self),
                 )
             )
+        if "simulated-dra" in plugins:
+            needed.append(dra_driver.device_class(pulumi.ResourceOptions(parent=self)))
         after = pulumi.ResourceOptions(parent=self, depends_on=needed)
         for offer in args.offers:
             accelerator, before = offer.accelerator, needed

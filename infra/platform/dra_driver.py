@@ -41,8 +41,21 @@ _RULES: Final[tuple[accounts.Rule, ...]] = (
 )
 
 
+def device_class(opts: pulumi.ResourceOptions) -> pulumi.Resource:
+    """The driver's devices, wherever they are, under the name by which pods ask for them."""
+    return resource.v1.DeviceClass(
+        DRIVER,
+        metadata=pods.metadata(DRIVER),
+        spec={
+            "selectors": [{"cel": {"expression": f'device.driver == "{DRIVER}"'}}],
+            "extended_resource_name": SIMULATED_DRA,
+        },
+        opts=opts,
+    )
+
+
 def granted(app: str, namespace: str, *, cluster: Cluster, opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
-    """What the driver may do and whom it reaches, the API alone; and the name by which pods ask for its devices."""
+    """What the driver may do, and whom it reaches: the API alone."""
     to_api: policies.Egress = {
         "to": [policies.network(cluster.node_cidr)],
         "ports": policies.ports(cluster.api_server_port),
@@ -50,15 +63,6 @@ def granted(app: str, namespace: str, *, cluster: Cluster, opts: pulumi.Resource
     return [
         *accounts.allowed(app, namespace, _RULES, opts),
         policies.allow(app, namespace, ingress=[], egress=[to_api], opts=opts),
-        resource.v1.DeviceClass(
-            DRIVER,
-            metadata=pods.metadata(app, name=DRIVER),
-            spec={
-                "selectors": [{"cel": {"expression": f'device.driver == "{DRIVER}"'}}],
-                "extended_resource_name": SIMULATED_DRA,
-            },
-            opts=opts,
-        ),
     ]
 
 

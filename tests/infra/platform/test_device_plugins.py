@@ -79,6 +79,18 @@ def test_pods_ask_for_its_devices_as_for_any_and_kubernetes_makes_the_claim() ->
     assert f"--driver-name={made['metadata']['name']}" in _dra_pod()["containers"][0]["args"]
 
 
+def test_two_kinds_of_hosts_have_a_driver_each_and_their_devices_one_name() -> None:
+    env = recording.local()
+    one = env.platform.accelerators[1]
+    other = one.model_copy(update={"name": "others", "node_selector": {"kubernetes.io/hostname": "onprem-1"}})
+    offers = tuple(nodes.Offer(accelerator=accelerator, taints=()) for accelerator in (one, other))
+    args = DevicePluginsArgs(cluster=cluster.of_hosts(env.onprem), offers=offers, index=recording.index())
+    resources = recording.record(lambda: DevicePlugins("device-plugins", args))
+    assert len([one for one in resources if one.kind == "DeviceClass"]) == 1
+    daemon_sets = {one.name for one in resources if one.kind == "DaemonSet"}
+    assert daemon_sets == {"device-plugin-simulated-dra", "device-plugin-others"}
+
+
 def test_it_may_tell_of_devices_and_read_claims_and_reaches_the_api_alone() -> None:
     resources = registered(recording.local())
     rules = recording.the(resources, "ClusterRole", "simulated-dra").inputs["rules"]
