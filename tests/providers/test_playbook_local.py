@@ -306,7 +306,10 @@ def test_a_playbook_that_does_not_parse_is_one_readable_error(inputs: dict[str, 
 
 
 @pytest.mark.parametrize("reason", ["timeout", "cancel"])
-def test_a_run_that_must_end_ends_with_all_of_its_processes(inputs: dict[str, Any], reason: str) -> None:
+def test_a_run_that_must_end_ends_with_all_of_its_processes(
+    inputs: dict[str, Any], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # what its modules cannot remove any more goes with the test
     inputs["variables"]["stopper"] = "sleep 4711"
     inputs["timeout_s"] = 5 if reason == "timeout" else 600
     cancelled = threading.Event()
