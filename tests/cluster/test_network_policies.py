@@ -103,7 +103,8 @@ EXPECTED_IN_THE_CLOUD: dict[tuple[str, str | None], set[str]] = {
     # Models are trained on-prem, and come from there.
     ("workloads", "training"): set(),
     ("workloads", "replication"): DNS | {FAR_STORE, AMAZONS_STORE},
-    (UNGUARDED, None): EXPECTED[UNGUARDED, None] | {FAR_STORE, AMAZONS_STORE},
+    # Its host is no control plane there: etcd is for those.
+    (UNGUARDED, None): EXPECTED[UNGUARDED, None] - {"etcd, another host"} | {FAR_STORE, AMAZONS_STORE},
 }
 
 
