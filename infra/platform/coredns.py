@@ -147,9 +147,7 @@ def _network(
 ) -> networking.v1.NetworkPolicy:
     """It answers whoever asks: a new pod would else have to wait until the hosts of CoreDNS know of it."""
     dns = policies.ports(PORT, protocol="UDP") + policies.ports(PORT)
-    egress: list[policies.Egress] = [
-        {"to": [policies.network(cluster.node_cidr)], "ports": policies.ports(cluster.api_server_port)}
-    ]
+    egress = [policies.to_api(cluster)]
     if alerts and alerts.names:
         egress.append({"to": [policies.network(IPv4Network(one)) for one in alerts.resolvers], "ports": dns})
     ingress: list[policies.Ingress] = [{"ports": dns}, *policies.read_by(readers, METRICS_PORT)]

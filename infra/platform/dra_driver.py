@@ -56,13 +56,9 @@ def device_class(opts: pulumi.ResourceOptions) -> pulumi.Resource:
 
 def granted(app: str, namespace: str, *, cluster: Cluster, opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
     """What the driver may do, and whom it reaches: the API alone."""
-    to_api: policies.Egress = {
-        "to": [policies.network(cluster.node_cidr)],
-        "ports": policies.ports(cluster.api_server_port),
-    }
     return [
         *accounts.allowed(app, namespace, _RULES, opts),
-        policies.allow(app, namespace, ingress=[], egress=[to_api], opts=opts),
+        policies.allow(app, namespace, ingress=[], egress=[policies.to_api(cluster)], opts=opts),
     ]
 
 

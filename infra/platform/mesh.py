@@ -92,7 +92,7 @@ class Entrance(pulumi.ComponentResource):
             ingress=[
                 {"from_": [policies.network(cidr) for cidr in cluster.senders], "ports": policies.ports(PORT)},
             ],
-            egress=[{"to": [policies.network(cluster.node_cidr)], "ports": policies.ports(cluster.api_server_port)}],
+            egress=[policies.to_api(cluster)],
             opts=child,
         )
         self.register_outputs({})

@@ -10,6 +10,7 @@ import pulumi
 from pulumi_kubernetes import networking
 
 from infra.platform import pods
+from infra.platform.cluster import Cluster
 
 NAMESPACE_LABEL: Final = "kubernetes.io/metadata.name"
 LINK_LOCAL: Final = "169.254.0.0/16"
@@ -52,6 +53,11 @@ def to_dns() -> Egress:
     """Lets pods ask the cluster's DNS."""
     dns: Peer = {**namespace("kube-system"), "pod_selector": {"match_labels": {"k8s-app": "kube-dns"}}}
     return {"to": [dns], "ports": ports(53, protocol="UDP") + ports(53)}
+
+
+def to_api(cluster: Cluster) -> Egress:
+    """Lets pods ask the cluster's API servers, which are hosts of the site."""
+    return {"to": [network(cluster.node_cidr)], "ports": ports(cluster.api_server_port)}
 
 
 def read_by(readers: Sequence[Peer], port: int) -> list[Ingress]:

@@ -87,7 +87,7 @@ def _egress(cluster: Cluster, shown: Shown) -> list[policies.Egress]:
     alertmanager = policies.app(names.ALERTMANAGER, within=names.NAMESPACE)
     rules: list[policies.Egress] = [
         policies.to_dns(),
-        {"to": [policies.network(cluster.node_cidr)], "ports": policies.ports(cluster.api_server_port)},
+        policies.to_api(cluster),
         {"to": [inference], "ports": policies.ports(INGRESS_POD_PORT)},
         {"to": [alertmanager], "ports": policies.ports(names.ALERTMANAGER_PORT)},
     ]

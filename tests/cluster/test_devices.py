@@ -7,6 +7,7 @@ import contextlib
 import json
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -43,7 +44,7 @@ PATIENCE_S = 60
 """More than the kubelet's and the scheduler's turns take on a busy machine."""
 
 
-class Lab:
+class Lab(ABC):
     """One site's devices of one kind, a namespace of the test's own, and pods in it that ask for them."""
 
     resource: str
@@ -111,17 +112,17 @@ class Lab:
         """Whether it runs and has said what it sees, which on a busy machine comes seconds later."""
         return cluster.ready(self.pod(name)) and "\n" in self.kubectl("logs", name, "-n", self.namespace)
 
+    @abstractmethod
     def whole(self, host: str) -> bool:
         """Whether the host offers all its devices."""
-        raise NotImplementedError
 
+    @abstractmethod
     def without(self, host: str) -> bool:
         """Whether the host has none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def lost(self, host: str) -> bool:
         """Whether the kubelet has lost their plugin, and hands none out."""
-        raise NotImplementedError
 
     def registrations(self, plugin: str) -> int:
         """How often a plugin pod says that it has registered with its kubelet."""

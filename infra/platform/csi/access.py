@@ -28,9 +28,5 @@ def controller(
 ) -> list[pulumi.Resource]:
     """A service account of the app's name with these rights in the whole cluster; its pods reach the API alone."""
     may = accounts.allowed(app, NAMESPACE, rules, opts)
-    to_api: policies.Egress = {
-        "to": [policies.network(cluster.node_cidr)],
-        "ports": policies.ports(cluster.api_server_port),
-    }
-    network = policies.allow(app, NAMESPACE, ingress=[], egress=[to_api], opts=opts)
+    network = policies.allow(app, NAMESPACE, ingress=[], egress=[policies.to_api(cluster)], opts=opts)
     return [*may, network]

@@ -55,7 +55,7 @@ class KubeStateMetrics(pulumi.ComponentResource):
             APP,
             NAMESPACE,
             ingress=[{"from_": [policies.app(PROMETHEUS)], "ports": policies.ports(KUBE_STATE_METRICS_PORT)}],
-            egress=[{"to": [policies.network(cluster.node_cidr)], "ports": policies.ports(cluster.api_server_port)}],
+            egress=[policies.to_api(cluster)],
             opts=child,
         )
         apps.v1.Deployment(

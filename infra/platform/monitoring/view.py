@@ -123,13 +123,12 @@ class View(pulumi.ComponentResource):
             opts=opts,
         )
         publish(APP, NAMESPACE, VIEW_PORT, naming.VIEW, port_name="https", cluster=cluster, opts=opts)
-        hosts = policies.network(cluster.node_cidr)
         return policies.allow(
             APP,
             NAMESPACE,
             ingress=[{"from_": [policies.app(app) for app in by], "ports": policies.ports(VIEW_PORT)}],
             egress=[
-                {"to": [hosts], "ports": policies.ports(cluster.api_server_port)},
+                policies.to_api(cluster),
                 {"to": [policies.app(ALERTMANAGER)], "ports": policies.ports(ALERTMANAGER_PORT)},
             ],
             opts=opts,

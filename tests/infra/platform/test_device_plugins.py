@@ -105,7 +105,7 @@ def test_it_may_tell_of_devices_and_read_claims_and_reaches_the_api_alone() -> N
     assert {"simulated-dra", "accelerators-simulated-dra", dra_driver.DRIVER} <= daemon_set.options.depends_on
 
 
-def test_its_devices_are_gone_and_missed_when_either_socket_is_dead() -> None:
+def test_it_is_asked_for_its_health_as_its_program_answers() -> None:
     (container,) = _dra_pod()["containers"]
     for probe in ("readinessProbe", "livenessProbe"):
         assert container[probe]["grpc"] == {"port": 8080, "service": "liveness"}
