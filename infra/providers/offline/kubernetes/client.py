@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import ssl
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +15,7 @@ from infra.providers.offline.kubernetes import errors
 from infra.providers.offline.kubernetes.kinds import Kind
 
 if TYPE_CHECKING:
+    from kubernetes.client import Configuration
     from kubernetes.dynamic import DynamicClient
     from kubernetes.dynamic.resource import Resource
 
@@ -27,6 +30,8 @@ RETRY_SECONDS = 150
 """How long a request is repeated: longer than a control plane's failover takes, lost answers included, and than API
 servers keep the address of a Service that they did not finish (60 s, after the answer that was waited for)."""
 CONNECTIONS = 32
+_FILES = threading.Lock()
+"""The library has one file for what two kubeconfigs have in common."""
 
 
 class NoSuchKind(errors.ApiError):
@@ -210,7 +215,6 @@ class Cluster:
 
 def _connect(kubeconfig: dict[str, Any]) -> DynamicClient:
     # Imported here: it takes most of a second, and a run that changes nothing needs no request.
-    from kubernetes import config
     from kubernetes.client import ApiClient, Configuration
     from kubernetes.dynamic import DynamicClient
 
@@ -218,9 +222,31 @@ def _connect(kubeconfig: dict[str, Any]) -> DynamicClient:
     # Retrying is _request's, which knows what is worth it and can be interrupted.
     configuration.retries = False
     configuration.connection_pool_maxsize = CONNECTIONS
-    config.load_kube_config_from_dict(kubeconfig, client_configuration=configuration, persist_config=False)
+    trust = _credentials(kubeconfig, configuration)
+    client = ApiClient(configuration)
+    client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = trust
     # Without a discoverer: the library's asks the server at once and leaves a file in the shared temporary folder.
-    return DynamicClient(ApiClient(configuration), discoverer=lambda *_: None)
+    return DynamicClient(client, discoverer=lambda *_: None)
+
+
+def _credentials(kubeconfig: dict[str, Any], configuration: Configuration) -> ssl.SSLContext:
+    """Takes a kubeconfig into the configuration; its certificates and key into what is returned.
+
+    The library leaves them in the shared temporary folder as files, until an end of the process that a plugin does not
+    have: it is killed, or ends itself at once. A key must be a file only for as long as it is read.
+    """
+    from kubernetes import config
+
+    with _FILES, tempfile.TemporaryDirectory(prefix="isthmus-kubernetes-") as folder:
+        config.load_kube_config_from_dict(
+            kubeconfig, client_configuration=configuration, persist_config=False, temp_file_path=folder
+        )
+        trust = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+        if configuration.cert_file:
+            trust.load_cert_chain(configuration.cert_file, configuration.key_file)
+    trust.check_hostname = configuration.verify_ssl
+    configuration.ssl_ca_cert = configuration.cert_file = configuration.key_file = None
+    return trust
 
 
 def _resource(kind: Kind, client: DynamicClient) -> Resource:
