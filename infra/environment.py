@@ -58,7 +58,7 @@ class InvalidEnvironment(Exception):
 
 
 class Kubernetes(Model):
-    version: Version = Field(description="Kubernetes version of every cluster; the one that mirror/catalog.yaml pins")
+    version: Version = Field(description="what runs on hosts, a lab's cloud half too; as mirror/catalog.yaml pins it")
 
 
 class Cluster(Model):
@@ -103,7 +103,10 @@ class Host(Model):
 
 class Onprem(Model):
     provisioner: Literal["lab", "hosts"] = Field(description="lab boots machines here; hosts are there already")
-    reset_allowed: bool = Field(default=False, description="may `make down` wipe the hosts and their cluster")
+    reset_allowed: bool = Field(
+        default=False,
+        description="may `pulumi destroy` wipe the hosts and their cluster; without it they are protected",
+    )
     check_hosts: bool = Field(default=False, description="does every preview run Ansible's check mode on the hosts")
     cluster: Cluster
     network: SiteNetwork
@@ -134,6 +137,12 @@ class NodeGroup(Model):
     name: Label
     capacity: Literal["on_demand", "spot"]
     instance_types: tuple[InstanceType, ...] = Field(min_length=1, strict=False)
+    zones: tuple[str, ...] = Field(
+        default=(),
+        min_length=1,
+        strict=False,
+        description="those of cloud.zones that its nodes are in, where AWS does not offer the types in each; else all",
+    )
     accelerator: Literal["none", "nvidia"] = Field(default="none", description="nvidia: nodes start with the driver")
     disk_gib: int = Field(default=50, ge=20, le=16384, description="root volume of a node, GiB")
     min: int = Field(ge=0, le=450)
@@ -171,7 +180,7 @@ class Link(Model):
 
 
 class Budget(Model):
-    monthly_usd: int = Field(ge=1, description="what the cloud half may cost a month")
+    monthly_usd: int = Field(ge=1, description="what all in the account may cost a month")
     emails: tuple[Email, ...] = Field(
         min_length=1, strict=False, description="who hears of 80 % and of a forecast over"
     )
@@ -181,9 +190,14 @@ class Cloud(Model):
     provisioner: Literal["aws", "lab"] = Field(description="aws is Amazon's; lab answers its API on this machine")
     account_id: AccountId = Field(description="the only AWS account that is touched")
     region: Region
-    zones: tuple[str, ...] = Field(min_length=2, max_length=6, strict=False, description="zones of that region")
+    zones: tuple[str, ...] = Field(
+        min_length=2,
+        max_length=6,
+        strict=False,
+        description="zones of that region; fixed once the cluster exists: EKS takes no subnets of another one",
+    )
     kubernetes_version: EksVersion = Field(
-        description="as EKS names it, such as 1.34; AWS is asked whether it offers it"
+        description="as EKS names it, such as 1.34; AWS is asked whether it offers it, and raises it when support ends"
     )
     cluster: Cluster
     network: CloudNetwork
@@ -197,6 +211,10 @@ class Cloud(Model):
     budget: Budget
     log_retention_days: Literal[7, 14, 30, 60, 90, 180, 365] = 90
     deletable: bool = Field(default=False, description="may buckets with content, keys and the cluster be deleted")
+
+    def zones_of(self, group: NodeGroup) -> tuple[str, ...]:
+        """The zones that the group's nodes are in."""
+        return group.zones or self.zones
 
 
 class ObjectStore(Model):

@@ -256,6 +256,11 @@ def _node_groups(environment: Environment) -> Iterator[str]:
                 f"{key}.instance_types: a spot group of a single type is empty when AWS takes that type back; "
                 "name two or more of the same size"
             )
+        for number, zone in enumerate(group.zones):
+            if zone not in cloud.zones:
+                yield f"{key}.zones[{number}]: {zone} is not one of cloud.zones; write one of {', '.join(cloud.zones)}"
+            if zone in group.zones[:number]:
+                yield f"{key}.zones[{number}]: {zone} is named twice; name each zone once"
 
 
 def _eks(environment: Environment) -> Iterator[str]:
@@ -291,8 +296,8 @@ def _lab_cloud(environment: Environment) -> Iterator[str]:
         return
     for at, group in enumerate(cloud.node_groups):
         key = f"cloud.node_groups[{at}]"
-        if group.max > LAB_NODES * len(cloud.zones):
-            yield f"{key}.max: {group.max} are more than the {LAB_NODES * len(cloud.zones)} of a lab; lower it"
+        if group.max > (most := LAB_NODES * len(cloud.zones_of(group))):
+            yield f"{key}.max: {group.max} are more than the {most} of a lab; lower it"
         longest = f"{cloud.cluster.name}-{group.name}-{group.max}"
         if len(longest) > 32:
             yield f"{key}.name: the machine {longest} would have more than 32 characters; shorten it"

@@ -136,12 +136,16 @@ def _at_amazon(env: Environment, settings: Cloud, index: Index, other: Onprem, a
     from infra.cloud import images
     from infra.cloud.cloud import Cloud as Half
     from infra.cloud.cloud import CloudArgs
+    from infra.cloud.link import Link
     from infra.link import SiteLink, SiteLinkArgs
 
-    half = Half("cloud", CloudArgs(environment=env))
-    link = SiteLink("link", SiteLinkArgs(environment=env, site=other.site, tunnels=half.link.tunnels))
+    def way_in(far_end: Link) -> list[pulumi.Resource]:
+        link = SiteLink("link", SiteLinkArgs(environment=env, site=other.site, tunnels=far_end.tunnels))
+        return [] if settings.public_access_cidrs else [link.playbook]
+
+    half = Half("cloud", CloudArgs(environment=env, way_in=way_in))
     # Nodes become ready, and their groups with them, only when Cilium runs on them: beside them, not after them.
-    needed = [*half.open, *([] if settings.public_access_cidrs else [link.playbook])]
+    needed = [*half.open, *half.way_in]
     inside = _inside(
         "cloud",
         half.kubeconfig,
@@ -205,6 +209,8 @@ def _at_amazon(env: Environment, settings: Cloud, index: Index, other: Onprem, a
     pulumi.export("cloud_api_endpoint", half.cluster.endpoint)
     pulumi.export("cloud_ingress_url", published.host(workloads.inference.service).apply(_url))
     pulumi.export("cloud_kubeconfig", half.kubeconfig)
+    pulumi.export("cloud_oidc_issuer", half.oidc_issuer)
+    pulumi.export("cloud_node_role", half.node_role)
 
 
 def _in_lab(env: Environment, settings: Cloud, index: Index, other: Onprem, alert_secrets: AlertSecrets) -> None:
@@ -263,6 +269,8 @@ def _in_lab(env: Environment, settings: Cloud, index: Index, other: Onprem, aler
     pulumi.export("cloud_api_endpoint", addressing.api_url(hosts.network))
     pulumi.export("cloud_ingress_url", addressing.ingress_url(hosts.network))
     pulumi.export("cloud_kubeconfig", half.kubeconfig)
+    pulumi.export("cloud_oidc_issuer", half.oidc_issuer)
+    pulumi.export("cloud_node_role", half.node_role)
 
 
 def _join(env: Environment, onprem: Onprem, cloud: Platform, *, host: pulumi.Input[str], port: int) -> None:

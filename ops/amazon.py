@@ -13,7 +13,10 @@ from ops.console import Failure
 
 
 def ensure(cloud: Cloud, **client: Any) -> None:
-    """Failure unless tokens for the cluster can be had, by one who may use it. `client`: for boto3's client."""
+    """Failure unless tokens for the cluster can be had, by one who may use it, and EKS has its version.
+
+    `client`: for boto3's client.
+    """
     if shutil.which("aws") is None:
         raise Failure(
             "aws is not installed: the kubeconfig of the cloud half asks it for a token at each use",
@@ -30,6 +33,19 @@ def ensure(cloud: Cloud, **client: Any) -> None:
         raise Failure(
             f"you are {arn}, and the cluster's API lets in {team} alone (cloud.platform_team_roles)",
             fix="log in with that role, or have yours added to the file",
+        )
+    try:
+        pages = boto3.client("eks", region_name=cloud.region, **client).get_paginator("describe_cluster_versions")
+        offered = {one["clusterVersion"] for page in pages.paginate() for one in page["clusterVersions"]}
+    except (BotoCoreError, ClientError) as fault:
+        raise Failure(
+            f"EKS does not say which versions of Kubernetes it offers: {fault}",
+            fix="have eks:DescribeClusterVersions allowed to your role",
+        ) from None
+    if cloud.kubernetes_version not in offered:
+        raise Failure(
+            f"cloud.kubernetes_version is {cloud.kubernetes_version}, which EKS does not offer in {cloud.region}",
+            fix=f"write one of {', '.join(sorted(offered))}",
         )
 
 

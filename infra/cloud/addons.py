@@ -15,7 +15,7 @@ BEFORE_NODES = ("eks-pod-identity-agent",)
 
 
 class Addons(pulumi.ComponentResource):
-    """Each add-on; those that wait for pods come after the nodes."""
+    """Each add-on; those that wait for pods come after `nodes`, which need be no more than run those pods."""
 
     def __init__(
         self,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pulumi
 from pulumi_aws import budgets
 
-from infra.cloud.provider import ENVIRONMENT_TAG
 from infra.environment import Cloud
 
 WARNINGS = (("ACTUAL", 80), ("FORECASTED", 100))
@@ -13,7 +12,11 @@ WARNINGS = (("ACTUAL", 80), ("FORECASTED", 100))
 
 
 def budget(name: str, *, cloud: Cloud, environment: str, opts: pulumi.ResourceOptions) -> budgets.Budget:
-    """The budget of everything that carries the environment's tag."""
+    """The budget of the whole account, which is the environment's own.
+
+    Not of the environment's tag: bills know a tag only once the organization's management account has activated it as
+    one of cost allocation. Until then such a budget counts nothing, and never warns.
+    """
     return budgets.Budget(
         name,
         name=f"isthmus-{environment}",
@@ -21,7 +24,6 @@ def budget(name: str, *, cloud: Cloud, environment: str, opts: pulumi.ResourceOp
         time_unit="MONTHLY",
         limit_amount=str(cloud.budget.monthly_usd),
         limit_unit="USD",
-        cost_filters=[{"name": "TagKeyValue", "values": [f"user:{ENVIRONMENT_TAG}${environment}"]}],
         notifications=[
             {
                 "comparison_operator": "GREATER_THAN",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,9 +31,13 @@ REPOSITORIES = ("inference", "replication", "training")
 
 @dataclass(frozen=True, kw_only=True)
 class CloudArgs:
-    """Of a lab: `endpoint` answers AWS's API, and `kubeconfig` leads to the cluster that runs what EKS would."""
+    """Of a lab: `endpoint` answers AWS's API, and `kubeconfig` leads to the cluster that runs what EKS would.
+
+    `way_in`: makes the rest of the link, and says what of it has to be done before the cluster's API is reached.
+    """
 
     environment: Environment
+    way_in: Callable[[Link], Sequence[pulumi.Resource]] | None = None
     endpoint: pulumi.Input[str] | None = None
     kubeconfig: pulumi.Input[str] | None = None
 
@@ -49,6 +53,7 @@ class Cloud(pulumi.ComponentResource):
     oidc_issuer: pulumi.Output[str]
     node_role: pulumi.Output[str]
     link: Link
+    way_in: Sequence[pulumi.Resource]
     models: Bucket
     backups: Bucket
     repositories: dict[str, ecr.Repository]
@@ -83,6 +88,8 @@ class Cloud(pulumi.ComponentResource):
             pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=roles.attached)),
         )
         self.cluster, self.open = control_plane.cluster, control_plane.open
+        self.link = Link("link", cloud=cloud, network=network, site=[site.cidr, site.pod_cidr], opts=child)
+        self.way_in = args.way_in(self.link) if args.way_in else []
         nodes = NodeGroups(
             "node-groups",
             NodeGroupsArgs(
@@ -91,13 +98,12 @@ class Cloud(pulumi.ComponentResource):
                 cluster=self.cluster.name,
                 role=roles.node.arn,
                 subnets=network.private_subnets,
-                needed=[*roles.attached, endpoints],
+                # Their groups give up after some twenty minutes without Cilium, which comes by that way.
+                needed=[*roles.attached, endpoints, *self.way_in],
             ),
             child,
         )
-        self.addons = Addons(
-            "addons", cloud=cloud, cluster=self.cluster.name, nodes=[*nodes.groups.values()], opts=child
-        )
+        self.addons = Addons("addons", cloud=cloud, cluster=self.cluster.name, nodes=nodes.for_any_pod, opts=child)
         self.data_key = keys.data.arn
         self.file_system = None
         if cloud.addons.aws_efs_csi_driver:
@@ -110,7 +116,6 @@ class Cloud(pulumi.ComponentResource):
             one: Repository(one, cloud=cloud, key=keys.data.arn, opts=child).repository for one in repositories
         }
         self.identities = self._pod_roles(cloud, keys, child)
-        self.link = Link("link", cloud=cloud, network=network, site=[site.cidr, site.pod_cidr], opts=child)
         budget("monthly", cloud=cloud, environment=environment.name, opts=child)
         self.kubeconfig = pulumi.Output.secret(args.kubeconfig or kubeconfig(cloud, self.cluster))
         self.oidc_issuer = self.cluster.identities.apply(_issuer)

@@ -72,7 +72,8 @@ class Eks(pulumi.ComponentResource):
                 endpoint_public_access=bool(public),
                 public_access_cidrs=public or None,
             ),
-            # No surprise upgrade, and no surprise bill, when a version's standard support ends.
+            # No surprise bill: extended support costs more. Instead, when a version's standard support ends, AWS raises
+            # the cluster to the next one by itself, so the file has to name that before.
             upgrade_policy=eks.ClusterUpgradePolicyArgs(support_type="STANDARD"),
             deletion_protection=not cloud.deletable,
             opts=pulumi.ResourceOptions(parent=self, protect=not cloud.deletable, depends_on=[logs]),

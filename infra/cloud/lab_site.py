@@ -77,7 +77,8 @@ def _nodes(cloud: Cloud) -> Iterator[Host]:
 
 def _node(cloud: Cloud, at: int, group: NodeGroup, number: int) -> Host:
     """A group that grows moves no node of its own or of another group."""
-    zones = plan(cloud.network.cidr, cloud.zones)
+    planned = {zone.name: zone for zone in plan(cloud.network.cidr, cloud.zones)}
+    zones = [planned[name] for name in cloud.zones_of(group)]
     zone = zones[number % len(zones)]
     return Host(
         name=f"{cloud.cluster.name}-{group.name}-{number + 1}",

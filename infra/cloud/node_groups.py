@@ -11,6 +11,7 @@ from pulumi_aws import ec2, eks
 
 from infra import nodes
 from infra.cloud.provider import ENVIRONMENT_TAG
+from infra.cloud.user_data import user_data
 from infra.environment import Cloud, NodeGroup
 
 CILIUM_TAINT: Final[eks.NodeGroupTaintArgsDict] = {
@@ -31,7 +32,7 @@ AMI_TYPES: Final = {"none": "AL2023_x86_64_STANDARD", "nvidia": "AL2023_x86_64_N
 
 @dataclass(frozen=True, kw_only=True)
 class NodeGroupsArgs:
-    """`role` is the nodes' own, as an ARN; `needed` is what a node needs to join."""
+    """`role` is the nodes' own, as an ARN; `subnets` by their zones; `needed` is what a node needs to join."""
 
     cloud: Cloud
     environment: str
@@ -42,23 +43,27 @@ class NodeGroupsArgs:
 
 
 class NodeGroups(pulumi.ComponentResource):
-    """`groups` by their names in the environment file."""
+    """`groups` by their names in the environment file; `for_any_pod` are those with nodes that any pod may go to."""
 
     groups: dict[str, eks.NodeGroup]
+    for_any_pod: list[eks.NodeGroup]
 
     def __init__(self, name: str, args: NodeGroupsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:cloud:NodeGroups", name, None, opts)
         self.groups = {group.name: self._group(args, group) for group in args.cloud.node_groups}
+        open_to_all = [group for group in args.cloud.node_groups if group.desired and not nodes.taints(group)]
+        # A lab may be told to have none.
+        self.for_any_pod = [self.groups[group.name] for group in open_to_all or args.cloud.node_groups]
         self.register_outputs({})
 
     def _group(self, args: NodeGroupsArgs, group: NodeGroup) -> eks.NodeGroup:
+        """Named by the engine: of a fixed name there cannot be two, and what is replaced would be deleted first."""
         template = self._template(args, group)
         return eks.NodeGroup(
             group.name,
             cluster_name=args.cluster,
-            node_group_name=group.name,
             node_role_arn=args.role,
-            subnet_ids=[subnet.id for subnet in args.subnets.values()],
+            subnet_ids=[args.subnets[zone].id for zone in args.cloud.zones_of(group)],
             version=args.cloud.kubernetes_version,
             ami_type=AMI_TYPES[group.accelerator],
             capacity_type=group.capacity.upper(),
@@ -96,6 +101,7 @@ class NodeGroups(pulumi.ComponentResource):
             ],
             # The provider's default tags reach the template, not what is launched from it.
             tag_specifications=[{"resource_type": kind, "tags": tags} for kind in ("instance", "volume")],
+            user_data=user_data(),
             opts=pulumi.ResourceOptions(parent=self),
         )
 

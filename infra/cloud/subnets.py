@@ -28,7 +28,11 @@ class Zone:
 
 
 def plan(cidr: IPv4Network, zones: Sequence[str]) -> tuple[Zone, ...]:
-    """The subnets of each zone. A zone added at the end moves no other; at most six fit."""
+    """The subnets of each zone; at most six fit.
+
+    A zone added at the end moves no other, which is of use only before there is a cluster: EKS keeps it to the zones
+    that it was made in.
+    """
     *private, last = cidr.subnets(prefixlen_diff=PRIVATE_BITS)
     public = last.subnets(prefixlen_diff=PUBLIC_BITS - PRIVATE_BITS)
     return tuple(

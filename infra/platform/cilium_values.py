@@ -95,7 +95,8 @@ def _datapath(cgroup_root: str, *, linked: bool) -> dict[str, Any]:
         "bpf": {"masquerade": True, "hostLegacyRouting": linked},
         # The hosts mount cgroup v2 themselves; the chart's own mount needs a privileged helper.
         "cgroup": {"autoMount": {"enabled": False}, "hostRoot": cgroup_root},
-        # It rewrites the hosts' sysctls; the hosts belong to Ansible.
+        # It rewrites the hosts' sysctls. On-prem the hosts belong to Ansible (role node_prerequisites); Amazon's nodes
+        # have the same settings from their first start (cloud/user_data.py).
         "sysctlfix": {"enabled": False},
         # Lets a policy's ipBlock mean nodes too: the ingress' load balancers run on them.
         "policyCIDRMatchMode": ["nodes"],

@@ -11,6 +11,7 @@ import pytest
 from infra.environment import Environment
 from infra.providers.isthmus.podman import Podman
 from ops import cluster, engine, machines, predict
+from tests.e2e import account
 from tests.e2e.both_sites import ALIAS_KEY, Champions, a_prediction, edited, served, wait_for
 from tests.e2e.polling import Poller
 
@@ -32,20 +33,7 @@ def test_make_env_opens_the_cloud_sites_cluster(make) -> None:
 
 
 def test_the_aws_api_holds_what_the_environment_says(settings: Environment, aws) -> None:
-    cloud = settings.cloud
-    assert cloud is not None
-    found = aws("eks").describe_cluster(name=cloud.cluster.name)["cluster"]
-    assert found["version"] == cloud.kubernetes_version
-    groups = aws("eks").list_nodegroups(clusterName=cloud.cluster.name)["nodegroups"]
-    assert set(groups) == {group.name for group in cloud.node_groups}
-    for group in cloud.node_groups:
-        made = aws("eks").describe_nodegroup(clusterName=cloud.cluster.name, nodegroupName=group.name)["nodegroup"]
-        assert made["scalingConfig"] == {"minSize": group.min, "desiredSize": group.desired, "maxSize": group.max}
-        assert made["instanceTypes"] == list(group.instance_types)
-    vpcs = aws("ec2").describe_vpcs(Filters=[{"Name": "cidr", "Values": [str(cloud.network.cidr)]}])["Vpcs"]
-    assert len(vpcs) == 1
-    buckets = [bucket["Name"].rpartition("-")[0] for bucket in aws("s3").list_buckets()["Buckets"]]
-    assert sorted(buckets) == ["backups", "models"]
+    assert account.found(aws) == account.said_by(settings)
 
 
 def test_what_somebody_changed_in_the_account_is_reported_and_healed(
@@ -54,7 +42,8 @@ def test_what_somebody_changed_in_the_account_is_reported_and_healed(
     cloud = settings.cloud
     assert cloud is not None
     group = cloud.node_groups[0]
-    there = {"clusterName": cloud.cluster.name, "nodegroupName": group.name}
+    name = account.node_group(aws("eks"), cloud.cluster.name, group.name)["nodegroupName"]
+    there = {"clusterName": cloud.cluster.name, "nodegroupName": name}
     changed = {"minSize": group.min, "desiredSize": group.desired, "maxSize": group.max + 1}
     aws("eks").update_nodegroup_config(**there, scalingConfig=changed)
     engine.pulumi(environment, "refresh", "--yes", "--target=**NodeGroup::*", "--skip-preview", "--stack", environment)

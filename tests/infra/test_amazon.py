@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,17 @@ def test_the_api_is_used_once_the_team_may_and_where_it_is_private_through_the_l
     ]
     assert "administrator-platform-team" in provider.options.depends_on
     assert ("link" in provider.options.depends_on) is private
+
+
+@pytest.mark.parametrize(("name", "private"), [("prod", True), ("staging", False), ("hybrid", False)])
+def test_nodes_wait_for_the_link_where_cilium_comes_to_them_through_it(name: str, private: bool) -> None:
+    """Without Cilium a group gives up after some twenty minutes."""
+    resources = program.of(name).resources
+    groups = [one for one in resources if one.kind == "NodeGroup"]
+    assert groups
+    assert {"link" in one.options.depends_on for one in groups} == {private}
+    (playbook,) = [one for one in resources if one.kind == "Playbook" and one.name == "link"]
+    assert not playbook.options.depends_on & {one.name for one in groups}
 
 
 def test_models_are_in_the_bucket_that_pods_open_by_who_they_are(resources: list[Resource]) -> None:
@@ -232,6 +244,13 @@ def test_a_first_preview_shows_every_object_though_nobody_knows_the_cluster_yet(
 def test_the_outputs_say_where_it_is() -> None:
     exported = program.of("prod").exports
     assert {"cloud_kubeconfig", "cloud_api_endpoint", "cloud_ingress_url"} <= exported.keys()
+
+
+@pytest.mark.parametrize("name", ["prod", "hybrid"])
+def test_issuer_and_node_role_are_told_alike_of_amazon_and_of_a_lab(name: str) -> None:
+    exported: dict[str, Any] = program.of(name).exports
+    assert asyncio.run(exported["cloud_oidc_issuer"].future()) == "https://eks.example/issuer"
+    assert asyncio.run(exported["cloud_node_role"].future()) == "arn:aws:::node"
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import httpx
 import moto
 import pytest
+from botocore.exceptions import ClientError
 
 from infra import environment
 from infra.environment import Cloud
@@ -35,17 +37,54 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "testing")
 
 
-def known_as(monkeypatch: pytest.MonkeyPatch, arn: str) -> None:
-    class Sts:
+TEAM = "arn:aws:sts::444455556666:assumed-role/platform-team/somebody@example.org"
+
+
+def known_as(monkeypatch: pytest.MonkeyPatch, arn: str, *refused: str) -> None:
+    """AWS as boto3 asks it, with two pages of versions; `refused` are the operations that this caller may not."""
+
+    class Aws:
         def get_caller_identity(self) -> dict[str, Any]:
             return {"Arn": arn}
 
-    monkeypatch.setattr(amazon.boto3, "client", lambda *_, **__: Sts())
+        def get_paginator(self, operation: str) -> Any:
+            assert operation == "describe_cluster_versions"
+            return self
+
+        def paginate(self) -> Iterator[dict[str, Any]]:
+            if "describe_cluster_versions" in refused:
+                raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "DescribeClusterVersions")
+            yield {"clusterVersions": [{"clusterVersion": "1.36"}, {"clusterVersion": "1.35"}]}
+            yield {"clusterVersions": [{"clusterVersion": "1.34"}]}
+
+    monkeypatch.setattr(amazon.boto3, "client", lambda *_, **__: Aws())
 
 
 def test_the_platform_team_may(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    known_as(monkeypatch, "arn:aws:sts::444455556666:assumed-role/platform-team/somebody@example.org")
+    known_as(monkeypatch, TEAM)
     amazon.ensure(cloud)
+
+
+@pytest.mark.parametrize("version", ["1.36", "1.35", "1.34"])
+def test_a_version_that_eks_offers_is_taken(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    known_as(monkeypatch, TEAM)
+    amazon.ensure(cloud.model_copy(update={"kubernetes_version": version}))
+
+
+def test_a_version_that_eks_does_not_offer_is_named_with_its_key_and_those_that_it_does(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known_as(monkeypatch, TEAM)
+    with pytest.raises(Failure, match=r"cloud\.kubernetes_version is 1\.99.*Fix: write one of 1\.34, 1\.35, 1\.36"):
+        amazon.ensure(cloud.model_copy(update={"kubernetes_version": "1.99"}))
+
+
+def test_who_may_not_ask_eks_for_its_versions_is_told_what_is_missing(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known_as(monkeypatch, TEAM, "describe_cluster_versions")
+    with pytest.raises(Failure, match=r"AccessDeniedException.*Fix: have eks:DescribeClusterVersions allowed"):
+        amazon.ensure(cloud)
 
 
 @pytest.mark.parametrize(
@@ -83,20 +122,27 @@ def test_what_the_kubeconfig_calls_must_be_there(cloud: Cloud, monkeypatch: pyte
         amazon.ensure(cloud)
 
 
-def test_the_shell_gets_the_kubeconfig_of_the_site_at_amazon_once_it_is_there(
+def test_the_shell_gets_the_engines_variables_and_the_kubeconfig_of_the_site_at_amazon_once_it_is_there(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "kubeconfig-cloud.yaml"
     monkeypatch.setattr(cluster, "kubeconfig_file", lambda *_: path)
-    monkeypatch.setattr(engine, "variables", lambda _: {})
-    with pytest.raises(Failure, match="no running site 'cloud'"):
-        env.exports("prod", "cloud")
+    monkeypatch.setattr(engine, "variables", lambda _: {"PULUMI_HOME": "/a b"})
+    assert env.exports("prod", "cloud") == 0
+    said = capsys.readouterr()
+    assert said.out == "export PULUMI_HOME='/a b'\n"
+    assert "no running site 'cloud', so KUBECONFIG is left out: make up ENV=prod" in said.err
     path.touch()
     assert env.exports("prod", "cloud") == 0
-    assert capsys.readouterr().out == f"export KUBECONFIG={path}\n"
+    said = capsys.readouterr()
+    assert said.out == f"export PULUMI_HOME='/a b'\nexport KUBECONFIG={path}\n"
+    assert not said.err
     for name, site in (("local", "cloud"), ("prod", "elsewhere")):
         with pytest.raises(Failure, match="has no site"):
             env.exports(name, site)
+    with pytest.raises(Failure, match="the environment file is refused"):
+        env.exports("nowhere", "onprem")
+    assert not capsys.readouterr().out
 
 
 @pytest.fixture

@@ -1,13 +1,17 @@
-"""`make status` leads to the status page, and says so when it does not answer."""
+"""`make status` leads to the status page, says so when it does not answer, and tells what is not exercised."""
 
 from __future__ import annotations
+
+import json
+from subprocess import CompletedProcess
 
 import httpx
 import pytest
 
 from infra import environment
 from infra.paths import ROOT
-from ops import status
+from infra.providers.offline.aws.kind import UNEXERCISED
+from ops import backend, engine, status
 from tests.infra import recording
 
 URL = "http://10.90.0.101:8080/"
@@ -48,3 +52,27 @@ def test_where_there_is_none_there_is_no_row(monkeypatch: pytest.MonkeyPatch) ->
     plain = environment.load(ROOT / "tests" / "environments" / "valid" / "watched-without-volumes.yaml")
     assert status._status_page(plain, plain.onprem) == []
     assert asked == []
+
+
+def test_what_a_labs_api_does_not_know_is_shown_once_and_only_where_it_stands_in(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    marked, addon, entry = {UNEXERCISED: True}, "aws:eks/addon:Addon", "aws:eks/accessEntry:AccessEntry"
+    resources = [
+        {"type": "isthmus:cloud:Cloud"},
+        {"type": "aws:s3/bucket:Bucket", "outputs": {"bucket": "models"}},
+        *({"type": kind, "outputs": marked} for kind in (addon, entry, addon)),
+    ]
+    exported = json.dumps({"deployment": {"resources": resources}})
+    monkeypatch.setattr(engine, "pulumi", lambda *_: CompletedProcess([], 0, exported))
+    monkeypatch.setattr(status, "rows", lambda *_: [])
+    monkeypatch.setattr(backend, "stand_ins", lambda: ["aws"])
+
+    def told() -> list[str]:
+        assert status.status("hybrid") == 0
+        return [line for line in capsys.readouterr().out.splitlines() if line.startswith("not exercised here: ")]
+
+    said = told()
+    assert [line.split()[3] for line in said] == [entry, addon]
+    monkeypatch.setattr(backend, "stand_ins", list)
+    assert told() == []

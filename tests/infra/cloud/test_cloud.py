@@ -39,7 +39,7 @@ def test_nodes_and_api_are_in_private_subnets_only(cloud: Recorded) -> None:
     private = {f"{one.name}-id" for one in cloud.of("ec2/subnet:Subnet") if one.name.startswith("private-")}
     assert len(private) == 3
     for group in cloud.of("eks/nodeGroup:NodeGroup"):
-        assert set(group.inputs["subnetIds"]) == private
+        assert group.inputs["subnetIds"] and set(group.inputs["subnetIds"]) <= private
     assert set(cloud.one("eks/cluster:Cluster").inputs["vpcConfig"]["subnetIds"]) == private
 
 
@@ -47,10 +47,13 @@ def test_no_subnet_gives_public_addresses(cloud: Recorded) -> None:
     assert not any(one.inputs["mapPublicIpOnLaunch"] for one in cloud.of("ec2/subnet:Subnet"))
 
 
-def test_subnets_carry_the_tags_by_which_load_balancers_find_them(cloud: Recorded) -> None:
+def test_subnets_carry_the_tags_by_which_their_cluster_and_load_balancers_find_them(cloud: Recorded) -> None:
+    settings = cloud.environment.cloud
+    assert settings is not None
     for subnet in cloud.of("ec2/subnet:Subnet"):
         role = "internal-elb" if subnet.name.startswith("private-") else "elb"
-        assert subnet.inputs["tags"][f"kubernetes.io/role/{role}"] == "1"
+        tags = {key: value for key, value in subnet.inputs["tags"].items() if key.startswith("kubernetes.io/")}
+        assert tags == {f"kubernetes.io/cluster/{settings.cluster.name}": "shared", f"kubernetes.io/role/{role}": "1"}
 
 
 def test_each_private_subnet_leads_out_through_nat_of_its_own_zone_or_the_single_one(cloud: Recorded) -> None:
@@ -108,6 +111,20 @@ def test_no_default_network_add_on_comes_and_nodes_wait_for_cilium(cloud: Record
         assert CILIUM_TAINT in group.inputs["taints"], group.name
 
 
+def test_every_add_on_has_the_version_of_the_file(cloud: Recorded) -> None:
+    settings = cloud.environment.cloud
+    assert settings is not None
+    pinned = {one.inputs["addonName"]: one.inputs["addonVersion"] for one in cloud.of("eks/addon:Addon")}
+    shared = settings.addons.aws_efs_csi_driver
+    assert pinned == {
+        "coredns": settings.addons.coredns,
+        "aws-ebs-csi-driver": settings.addons.aws_ebs_csi_driver,
+        "eks-pod-identity-agent": settings.addons.eks_pod_identity_agent,
+        "metrics-server": settings.addons.metrics_server,
+        **({"aws-efs-csi-driver": shared} if shared else {}),
+    }
+
+
 def test_gpu_nodes_take_only_what_asks_for_a_gpu_and_there_may_be_none(cloud: Recorded) -> None:
     settings = cloud.environment.cloud
     assert settings is not None
@@ -126,6 +143,12 @@ def test_groups_have_the_sizes_and_the_capacity_of_the_file(cloud: Recorded) -> 
         assert made["scalingConfig"] == {"minSize": group.min, "desiredSize": group.desired, "maxSize": group.max}
         assert made["capacityType"] == {"spot": "SPOT", "on_demand": "ON_DEMAND"}[group.capacity]
         assert made["instanceTypes"] == list(group.instance_types)
+
+
+def test_an_update_takes_at_most_a_third_of_a_groups_nodes_at_a_time(cloud: Recorded) -> None:
+    groups = cloud.of("eks/nodeGroup:NodeGroup")
+    assert groups
+    assert all(one.inputs["updateConfig"] == {"maxUnavailablePercentage": 33} for one in groups)
 
 
 def test_instances_ask_for_their_metadata_with_a_session_and_pods_cannot(cloud: Recorded) -> None:
@@ -164,6 +187,30 @@ def test_buckets_are_versioned_closed_to_the_public_and_to_plain_http(cloud: Rec
         statement = json.loads(one.inputs["policy"])["Statement"][0]
         assert (statement["Effect"], statement["Condition"]) == ("Deny", refuse)
     assert {one.name for one in policies} == buckets
+
+
+def test_old_versions_of_objects_go_in_the_end_and_objects_never_do(cloud: Recorded) -> None:
+    made = cloud.of("s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration")
+    assert {one.inputs["bucket"] for one in made} == {one.name for one in cloud.of("s3/bucket:Bucket")}
+    for one in made:
+        (rule,) = one.inputs["rules"]
+        assert (rule["status"], rule["filter"]) == ("Enabled", {}), "of all objects"
+        assert rule["noncurrentVersionExpiration"] == {"noncurrentDays": 90}
+        assert rule["abortIncompleteMultipartUpload"] == {"daysAfterInitiation": 7}
+        assert not rule.keys() & {"expiration", "transitions"}
+
+
+def test_every_repository_keeps_its_latest_images_and_no_more(cloud: Recorded) -> None:
+    made = {
+        one.inputs["repository"]: json.loads(one.inputs["policy"])
+        for one in cloud.of("ecr/lifecyclePolicy:LifecyclePolicy")
+    }
+    assert made.keys() == {one.inputs["name"] for one in cloud.of("ecr/repository:Repository")}
+    for policy in made.values():
+        (rule,) = policy["rules"]
+        assert rule["action"] == {"type": "expire"}
+        kept = {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 30}
+        assert rule["selection"] == kept
 
 
 def test_images_never_move_and_are_scanned(cloud: Recorded) -> None:
@@ -283,6 +330,7 @@ def test_the_budget_warns_before_and_at_its_end(cloud: Recorded) -> None:
         ("ACTUAL", 80),
         ("FORECASTED", 100),
     }
+    assert "costFilters" not in budget, "a tag counts nothing before somebody activates it for the whole organization"
 
 
 @pytest.mark.parametrize("one", ENVIRONMENTS, ids=lambda one: one.name)

@@ -40,6 +40,19 @@ def test_nodes_are_spread_over_the_private_subnets_of_their_zones() -> None:
     assert len({host.labels["topology.kubernetes.io/zone"] for host in lab_site.site(cloud).having("worker")}) == 3
 
 
+def test_a_group_that_names_zones_has_nodes_in_no_other() -> None:
+    cloud = sized(general=4, batch=1)
+    first, _, last = cloud.zones
+    general, *rest = cloud.node_groups
+    general = general.model_copy(update={"zones": (last, first)})
+    cloud = cloud.model_copy(update={"node_groups": (general, *rest)})
+    zones = {zone.name: zone.private for zone in subnets.plan(cloud.network.cidr, cloud.zones)}
+    found = [host for host in lab_site.site(cloud).having("worker") if host.name.startswith("cloud-general-")]
+    assert [host.labels["topology.kubernetes.io/zone"] for host in found] == [last, first, last, first]
+    assert all(host.address in zones[host.labels["topology.kubernetes.io/zone"]] for host in found)
+    assert len(nodes(cloud)) == len(set(nodes(cloud).values())) == 5
+
+
 def test_nodes_carry_what_their_group_says_and_a_gpu_groups_nodes_more() -> None:
     batch = lab_site.site(sized(batch=1)).having("worker")[0]
     assert (batch.labels["workload"], batch.taints) == ("batch", ("workload=batch:NoSchedule",))

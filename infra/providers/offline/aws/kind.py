@@ -71,9 +71,9 @@ def listed(tags: Mapping[str, str] | None) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in sorted((tags or {}).items())]
 
 
-def mapped(tags: list[dict[str, str]] | None, key: str = "Key", value: str = "Value") -> dict[str, str]:
+def mapped(tags: list[dict[str, str]] | None) -> dict[str, str]:
     """Tags as pulumi-aws has them."""
-    return {tag[key]: tag[value] for tag in tags or []}
+    return {tag["Key"]: tag["Value"] for tag in tags or []}
 
 
 def given(**arguments: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import functools
 import importlib.metadata
 import json
 import random
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -138,8 +139,7 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
             changes=provider_pb2.DiffResponse.DIFF_SOME if found else provider_pb2.DiffResponse.DIFF_NONE,
             replaces=replaces,
             diffs=sorted({str(path[0]) for path, _, _ in found}),
-            # AWS does not take two of one name.
-            deleteBeforeReplace=bool(replaces and kind.name and olds.get(kind.name) == news.get(kind.name)),
+            deleteBeforeReplace=bool(replaces and kind.name and _keeps_its_name(request.urn, kind.name, olds, news)),
             detailedDiff={
                 dotted(path): provider_pb2.PropertyDiff(kind=differences.KINDS[how, replace], inputDiff=True)
                 for path, how, replace in found
@@ -207,6 +207,16 @@ def _kind(urn: str) -> Kind:
 
 def _name(urn: str) -> str:
     return urn.rpartition("::")[2]
+
+
+def _keeps_its_name(urn: str, key: str, olds: Properties, news: Properties) -> bool:
+    """Whether one that replaces it would have its name, of which AWS does not take two.
+
+    In place of a name that was left out, the engine has another one made (Check).
+    """
+    name = news.get(key)
+    made = re.fullmatch(f"{re.escape(_name(urn))}-[0-9a-f]{{7}}", str(name))
+    return name == olds.get(key) and not made
 
 
 def _keep(kind: Kind, values: Properties, secrets: Any) -> Any:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import pytest
 
+from infra import environment
+from tests.e2e import account
 from tests.providers.offline.aws.conftest import laboratory
 
 pytestmark = pytest.mark.engine
@@ -30,27 +32,15 @@ def test_all_of_it_is_made(stack, aws) -> None:
     for token in UNEXERCISED:
         assert made.diagnostics.count(f"not exercised here: {token} ") == 1, token
     assert made.diagnostics.count("not exercised here") == len(UNEXERCISED)
-    vpc = aws("ec2").describe_vpcs(Filters=[{"Name": "cidr", "Values": ["10.42.0.0/16"]}])["Vpcs"][0]
-    inside = [{"Name": "vpc-id", "Values": [vpc["VpcId"]]}]
-    assert len(aws("ec2").describe_subnets(Filters=inside)["Subnets"]) == 6
-    nats = aws("ec2").describe_nat_gateways(Filters=inside)["NatGateways"]
-    assert len(nats) == 1, "nat: single"
-    cluster = aws("eks").describe_cluster(name=CLUSTER)["cluster"]
-    assert (cluster["version"], cluster["status"]) == ("1.35", "ACTIVE")
-    groups = {
-        name: aws("eks").describe_nodegroup(clusterName=CLUSTER, nodegroupName=name)["nodegroup"]
-        for name in aws("eks").list_nodegroups(clusterName=CLUSTER)["nodegroups"]
-    }
-    assert {name: group["capacityType"] for name, group in groups.items()} == {"general": "ON_DEMAND", "batch": "SPOT"}
-    assert groups["general"]["scalingConfig"] == {"minSize": 1, "desiredSize": 2, "maxSize": 4}
-    buckets = [bucket["Name"] for bucket in aws("s3").list_buckets()["Buckets"]]
-    assert sorted(name.rpartition("-")[0] for name in buckets) == ["backups", "models"]
-    for name in buckets:
+    assert account.found(aws) == account.said_by(environment.load(stack.folder / "laboratory.yaml"))
+    for bucket in aws("s3").list_buckets()["Buckets"]:
+        name = bucket["Name"]
         assert aws("s3").get_bucket_versioning(Bucket=name)["Status"] == "Enabled"
         assert all(aws("s3").get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"].values())
     (shared,) = aws("efs").describe_file_systems()["FileSystems"]
     assert shared["Encrypted"]
     assert shared["NumberOfMountTargets"] == 3
+    (vpc,) = aws("ec2").describe_vpcs(Filters=[{"Name": "cidr", "Values": ["10.42.0.0/16"]}])["Vpcs"]
     assert {tag["Key"] for tag in vpc["Tags"]} >= {"Name", "isthmus:environment", "isthmus:managed-by"}
 
 
@@ -75,7 +65,8 @@ def test_what_somebody_changed_is_reported_and_healed(stack, aws) -> None:
     models = next(b["Name"] for b in aws("s3").list_buckets()["Buckets"] if b["Name"].startswith("models-"))
     vpc = aws("ec2").describe_vpcs(Filters=[{"Name": "cidr", "Values": ["10.42.0.0/16"]}])["Vpcs"][0]["VpcId"]
     size = {"minSize": 0, "desiredSize": 0, "maxSize": 4}
-    aws("eks").update_nodegroup_config(clusterName=CLUSTER, nodegroupName="general", scalingConfig=size)
+    name = account.node_group(aws("eks"), CLUSTER, "general")["nodegroupName"]
+    aws("eks").update_nodegroup_config(clusterName=CLUSTER, nodegroupName=name, scalingConfig=size)
     aws("s3").put_bucket_versioning(Bucket=models, VersioningConfiguration={"Status": "Suspended"})
     aws("ec2").delete_tags(Resources=[vpc], Tags=[{"Key": "isthmus:environment"}])
     aws("budgets").delete_budget(AccountId="123456789012", BudgetName="isthmus-laboratory")
@@ -90,7 +81,7 @@ def test_what_somebody_changed_is_reported_and_healed(stack, aws) -> None:
     assert planned.operations == expected, planned.text[-3000:]
     healed = stack.up()
     assert (healed.code, healed.operations) == (0, expected), healed.text[-3000:]
-    group = aws("eks").describe_nodegroup(clusterName=CLUSTER, nodegroupName="general")["nodegroup"]
+    group = account.node_group(aws("eks"), CLUSTER, "general")
     assert group["scalingConfig"]["desiredSize"] == 2
     assert aws("s3").get_bucket_versioning(Bucket=models)["Status"] == "Enabled"
     assert stack.up().operations == {}
@@ -101,17 +92,20 @@ def test_a_change_in_the_file_touches_what_it_names(stack, aws) -> None:
     (stack.folder / "laboratory.yaml").write_text(text)
     changed = stack.up()
     assert (changed.code, changed.operations) == (0, {("NodeGroup", "general"): "update"}), changed.text[-3000:]
-    group = aws("eks").describe_nodegroup(clusterName=CLUSTER, nodegroupName="general")["nodegroup"]
+    group = account.node_group(aws("eks"), CLUSTER, "general")
     assert group["scalingConfig"] == {"minSize": 1, "desiredSize": 3, "maxSize": 5}
 
 
 def test_what_cannot_be_changed_is_replaced(stack) -> None:
     path = stack.folder / "laboratory.yaml"
-    path.write_text(path.read_text().replace("198.51.100.20", "198.51.100.21"))
+    text = path.read_text().replace("198.51.100.20", "198.51.100.21")
+    path.write_text(text.replace("[m7i.xlarge, m6i.xlarge]", "[m7i.xlarge, m7a.xlarge]"))
     changed = stack.up()
     assert changed.code == 0, changed.text[-3000:]
     assert changed.operations[("CustomerGateway", "link")] in ("create-replacement", "replace")
     assert changed.operations[("VpnConnection", "link")] in ("create-replacement", "replace")
+    assert changed.operations[("NodeGroup", "batch")] == "create-replacement", "before the old one goes"
+    assert ("NodeGroup", "general") not in changed.operations
     assert not {name for kind, name in changed.operations if kind in ("Vpc", "Subnet", "Cluster", "Bucket")}
 
 

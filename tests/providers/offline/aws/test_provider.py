@@ -10,6 +10,7 @@ import grpc
 import pytest
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
+from infra.cloud.user_data import user_data
 from infra.providers.isthmus.handler import UNKNOWN
 from infra.providers.offline.aws.kinds import KINDS
 from infra.providers.offline.aws.provider import AwsProvider
@@ -79,6 +80,22 @@ def test_names_are_made_once_and_kept(plugin) -> None:
     assert decode(check(plugin, "aws:s3/bucket:Bucket", {"bucket": "mine"}).inputs).values["bucket"] == "mine"
 
 
+@pytest.mark.parametrize(("name", "first"), [("general-0a1b2c3", False), ("general", True)])
+def test_what_replaces_a_thing_comes_first_unless_it_has_to_have_its_name(plugin, name: str, first: bool) -> None:
+    olds = {"nodeGroupName": name, "capacityType": "SPOT"}
+    diff = plugin.Diff(
+        provider_pb2.DiffRequest(
+            id=f"cloud:{name}",
+            urn=urn("aws:eks/nodeGroup:NodeGroup", "general"),
+            olds=encode(olds),
+            old_inputs=encode(olds),
+            news=encode({**olds, "capacityType": "ON_DEMAND"}),
+        )
+    )
+    assert list(diff.replaces) == ["capacityType"]
+    assert diff.deleteBeforeReplace is first
+
+
 def test_a_type_that_it_does_not_know_is_refused_by_name(plugin) -> None:
     failures = check(plugin, "aws:rds/instance:Instance", {}).failures
     assert "aws:rds/instance:Instance" in failures[0].reason
@@ -112,6 +129,16 @@ def test_what_aws_refuses_names_the_thing_the_call_and_the_reason(endpoint: str)
         with pytest.raises(grpc.RpcError) as caught:
             plugin.Create(provider_pb2.CreateRequest(urn=urn(SUBNET, "private-a"), properties=inputs))
     assert caught.value.details().startswith(f"{SUBNET} private-a: create: CreateSubnet: InvalidVpcID.NotFound: ")
+
+
+def test_what_nodes_start_with_is_in_the_template_that_they_are_launched_from(endpoint: str, aws) -> None:
+    with serving() as plugin:
+        configure(plugin, endpoint)
+        inputs = {"name": "general-0a1b2c3", "userData": user_data()}
+        token = "aws:ec2/launchTemplate:LaunchTemplate"
+        plugin.Create(provider_pb2.CreateRequest(urn=urn(token, "general"), properties=encode(inputs)))
+    (made,) = aws("ec2").describe_launch_template_versions(LaunchTemplateName=inputs["name"])["LaunchTemplateVersions"]
+    assert made["LaunchTemplateData"]["UserData"] == user_data()
 
 
 def test_a_subnet_that_names_no_zone_gets_one(endpoint: str) -> None:

@@ -32,6 +32,7 @@ def _template_data(inputs: Properties) -> dict[str, Any]:
             {"ResourceType": one["resourceType"], "Tags": listed(one["tags"])}
             for one in inputs.get("tagSpecifications") or []
         ],
+        **given(UserData=inputs.get("userData")),
     }
 
 
