@@ -103,6 +103,12 @@ def came_from():
     return ""
 
 
+def api_server():
+    """The version of the API server that kubeadm set up here; empty where there is none."""
+    found = re.search(r"kube-apiserver:(v[0-9.]+)", read("/etc/kubernetes/manifests/kube-apiserver.yaml"))
+    return found.group(1) if found else ""
+
+
 def missing(packages):
     form = "${Package} ${db:Status-Status}\n"
     known = dict(line.split(" ", 1) for line in run("dpkg-query", "-W", "-f", form, *packages).splitlines())
@@ -123,8 +129,6 @@ def main():
                 {
                     "os": release.get("ID", ""),
                     "os_version": release.get("VERSION_ID", ""),
-                    "hostname": socket.gethostname(),
-                    "architecture": os.uname().machine,
                     "root": os.geteuid() == 0,
                     "systemd": pathlib.Path("/run/systemd/system").is_dir(),
                     "container": run("systemd-detect-virt", "--container").strip() in CONTAINER_TYPES,
@@ -138,6 +142,7 @@ def main():
                     "interface": held.get(asked["address"], ""),
                     "addresses": sorted(held),
                     "came_from": came_from(),
+                    "api_server": api_server(),
                     "missing_packages": missing(asked["packages"]),
                     "mirror": of_mirror.result(),
                     "images": run(asked["ctr"], "--namespace", "k8s.io", "images", "list", "--quiet").split(),

@@ -51,6 +51,50 @@ def _others(changed: list[str]) -> dict[str, list[str]]:
     return {NAMES_AFTER: [host for host in EVERYBODY if host not in changed]}
 
 
+LEAVERS = ("Load balancers that left", "Workers that left")
+
+
+@pytest.mark.parametrize(
+    ("was", "told"),
+    [
+        ({}, {}),
+        ({"load_balancer": ["w-2"]}, {LEAVERS[0]: ["w-2"]}),
+        ({"worker": ["gone"], "load_balancer": ["gone"], "left": ["gone"]}, {name: ["gone"] for name in LEAVERS}),
+        ({"worker": ["lb-1"]}, {LEAVERS[1]: ["lb-1"]}),
+        ({"worker": ["cp-2"]}, {}),
+        ({"control_plane": ["w-2"]}, {}),
+        (
+            {name: ["gone"] for name in ("control_plane", "worker", "load_balancer", "left")},
+            {LEAVERS[0]: ["gone"]},
+        ),
+    ],
+    ids=[
+        "nobody",
+        "a load balancer no more",
+        "a worker that left",
+        "a worker no more",
+        "a control plane that works no more",
+        "a control plane that is a worker now",
+        "a control plane that left",
+    ],
+)
+def test_who_left_is_in_the_plays_that_take_back_what_it_was_given_and_in_no_other(
+    was: dict[str, list[str]], told: dict[str, list[str]], tmp_path: Path
+) -> None:
+    """A control plane keeps its member of etcd, whatever else it was."""
+    groups = {name if name == "left" else f"was_{name}": hosts for name, hosts in was.items()}
+    found = _members(EVERYBODY, tmp_path, {**GROUPS, **groups})
+    assert {name: hosts for name, hosts in found.items() if name in LEAVERS} == told
+    assert not [name for name, hosts in found.items() if name not in LEAVERS and "gone" in hosts]
+
+
+def test_a_load_balancer_lets_go_while_the_others_hear_it_and_a_worker_once_its_node_is_gone() -> None:
+    order = [play["name"] for play in yaml.safe_load((ANSIBLE / "site.yml").read_text())]
+    drain, balancers, firewalls = (order.index(name) for name in ("Nodes that left", LEAVERS[0], "Firewalls"))
+    assert drain < balancers < firewalls
+    assert order.index("Nodes") < order.index(LEAVERS[1]), "where the cluster did not answer before, nodes go there"
+
+
 def _told() -> dict[str, Any]:
     """The task that makes the group."""
     plays = yaml.safe_load((ANSIBLE / "preflight.yml").read_text())

@@ -20,7 +20,8 @@ from tests.ansible.conftest import ANSIBLE
 def test_a_play_is_valid(play: str, tmp_path: Path) -> None:
     environment = os.environ | {"ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"), "ANSIBLE_LOCAL_TEMP": str(tmp_path)}
     inventory = tmp_path / "hosts.json"
-    names = ("control_plane", "worker", "load_balancer", "nvidia", "changed")
+    names = ("control_plane", "worker", "load_balancer", "nvidia", "changed", "left")
+    names += ("was_control_plane", "was_worker", "was_load_balancer")
     inventory.write_text(json.dumps({"all": {"children": {name: {"hosts": {"one": {}}} for name in names}}}))
     program = Path(sys.executable).parent / "ansible-playbook"
     answer = subprocess.run(

@@ -60,6 +60,7 @@ PROBE: dict[str, Any] = {
     "came_from": "10.0.0.9",
     "memory_mib": 8000,
     "swap_mib": 0,
+    "api_server": "v1.37.2",
     "container": False,
     "mirror": "",
     "time": 1000.0,
@@ -102,7 +103,7 @@ def test_a_missing_variable_is_named(name: str) -> None:
         ({"node_cidr": "10.0.0.1/24"}, ["node_cidr", "no network"]),
         ({"admin_cidrs": ["10.0.0.1/24"]}, ["admin_cidrs", "no IPv4 network"]),
         ({"mirror_url": "10.0.0.2:5000"}, ["mirror_url", "http://"]),
-        ({"files": PLAY["files"] | {"kubelet": {}}}, ["files", "kubelet", "make mirror"]),
+        ({"files": PLAY["files"] | {"kubelet": {}}}, ["files", "kubelet", "make mirror ARGS=sync"]),
         ({"files": PLAY["files"] | {"kubeadm": {"url": "x", "sha256": "no"}}}, ["files.kubeadm.sha256", "64"]),
         ({"ingress_address": "10.0.0.100", "ingress_port": 8443}, ["api_address", "ingress_address", "same"]),
     ],
@@ -141,6 +142,7 @@ def test_a_taint_that_is_none_is_named_with_its_host() -> None:
         ({"memory_mib": 900}, ["900 MiB", "1700 MiB"]),
         ({"swap_mib": 512}, ["swap", "swapoff"]),
         ({"mirror": "Connection refused"}, ["mirror_url", "Connection refused"]),
+        ({"api_server": "v1.36.4"}, ["kubernetes_version", "v1.37.2", "v1.36.4", "kubeadm"]),
         ({"time": 900.0}, ["clock", "time synchronisation"]),
         ({"free_gib": {"/var/lib/etcd": 1.5}}, ["/var/lib/etcd", "1.5 GiB"]),
         ({"came_from": "172.16.0.9"}, ["admin_cidrs", "10.0.0.0/8", "172.16.0.9", "lock it out"]),
@@ -156,6 +158,10 @@ def test_a_wrong_host_is_named_with_its_rule(changes: dict[str, Any], words: lis
 
 def test_swap_that_a_container_sees_is_its_hosts_and_ports_that_are_ours_are_fine() -> None:
     assert _host_problems(swap_mib=512, container=True, listeners={"6443": "kube-apiserver", "80": "haproxy"}) == []
+
+
+def test_a_host_without_an_api_server_has_none_of_another_version() -> None:
+    assert _host_problems(api_server="") == []
 
 
 @pytest.mark.parametrize("origin", ["", "10.0.0.9", "::ffff:10.0.0.9"])

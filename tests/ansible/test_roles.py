@@ -77,7 +77,8 @@ def test_the_argument_spec_of_an_entry_point_names_a_task_file() -> None:
 
 def test_every_group_exists_and_is_empty() -> None:
     groups = yaml.safe_load((ANSIBLE / "inventory" / "groups.yml").read_text())["all"]["children"]
-    assert groups == {"control_plane": {}, "worker": {}, "load_balancer": {}, "nvidia": {}, "changed": {}}
+    leavers = ("left", "was_load_balancer", "was_worker", "was_control_plane")
+    assert groups == {name: {} for name in ("control_plane", "worker", "load_balancer", "nvidia", "changed", *leavers)}
 
 
 def test_no_kubeadm_check_is_ignored_wholesale() -> None:

@@ -179,6 +179,21 @@ def test_the_control_plane_is_encrypted_audited_and_reachable_under_every_addres
     assert documents["InitConfiguration"]["nodeRegistration"]["ignorePreflightErrors"] == []
 
 
+def test_kernel_settings_beyond_a_network_namespace_are_for_a_kernel_of_the_hosts_own(render: Render) -> None:
+    def lines(*, own: bool) -> set[str]:
+        text = render("node_prerequisites", "sysctl.conf.j2", node_prerequisites_own_kernel=own)
+        return {line for line in text.splitlines() if line and not line.startswith("#")}
+
+    assert lines(own=True) - lines(own=False) == {"fs.inotify.max_user_instances = 8192"}
+    assert all(line.lstrip("-").startswith("net.") for line in lines(own=False))
+
+
+def test_no_return_path_is_looked_for_where_pods_come_from() -> None:
+    settings = role_yaml("node_prerequisites", "defaults/main.yml")["node_prerequisites_sysctls"]
+    for device in ("lxc*", "cilium_*"):
+        assert settings[f"-net.ipv4.conf.{device}.rp_filter"] == 0
+
+
 def test_leaders_renew_in_time(render: Render) -> None:
     cluster = _documents(render("kubeadm_control_plane", "init.yaml.j2", **CONTROL_PLANE))["ClusterConfiguration"]
     for component in ("controllerManager", "scheduler"):
@@ -202,6 +217,13 @@ def test_an_init_that_was_cut_off_continues_with_what_is_there(render: Render) -
     ignored = _documents(text)["InitConfiguration"]["nodeRegistration"]["ignorePreflightErrors"]
     assert "DirAvailable--var-lib-etcd" in ignored
     assert "all" not in ignored
+
+
+def test_a_new_disk_of_etcds_own_is_taken_for_the_empty_folder_that_it_is(render: Render) -> None:
+    state = {"stdout_lines": ["empty-disk"]}
+    text = render("kubeadm_control_plane", "init.yaml.j2", **CONTROL_PLANE | {"__kubeadm_control_plane_state": state})
+    ignored = _documents(text)["InitConfiguration"]["nodeRegistration"]["ignorePreflightErrors"]
+    assert ignored == ["DirAvailable--var-lib-etcd"]
 
 
 def test_the_kubelet_accepts_old_cgroups_only_where_they_are(render: Render) -> None:

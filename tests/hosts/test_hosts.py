@@ -36,6 +36,14 @@ def test_kubeadm_is_the_environments_version(host, settings) -> None:
     assert host.check_output("kubeadm version -o short") == settings.kubernetes.version
 
 
+def test_a_host_finds_the_others_the_api_and_itself_without_dns(host, settings) -> None:
+    expected = {one.name: str(one.address) for one in settings.onprem.hosts}
+    expected |= {"api": str(settings.onprem.network.api_address), "localhost": "127.0.0.1"}
+    told = host.check_output(f"getent --service=files ahostsv4 {' '.join(expected)}")
+    lines = [line.split() for line in told.splitlines()]
+    assert {line[2]: line[0] for line in lines if len(line) == 3} == expected
+
+
 def test_certificate_renewal_has_a_timer(host) -> None:
     timers = host.check_output("systemctl list-timers --all --no-legend")
     assert "renew" in timers

@@ -282,7 +282,7 @@ def test_an_input_that_hosts_never_see_is_recorded_without_a_run(inputs: dict[st
 def test_delete_is_refused_while_the_environment_protects_the_hosts(inputs: dict[str, Any]) -> None:
     state = converged(inputs)
     greeting = Path(inputs["variables"]["target"]) / "greeting"
-    with pytest.raises(ResourceError, match=r"refused to reset here.*`onprem.protect: false`"):
+    with pytest.raises(ResourceError, match=r"refused to reset here.*`onprem.reset_allowed: true`"):
         Playbook().delete(context(), "site", state)
     assert greeting.exists()
     Playbook().delete(context(), "site", {**state, "reset_allowed": True})

@@ -90,6 +90,11 @@ class Recorder:
         return [failure for host, failure in sorted(self._failures.items()) if host in lost or not self.hosts]
 
     @property
+    def unreachable(self) -> set[str]:
+        """The hosts that could not be reached. Of those that a play does without, Ansible's own counts say nothing."""
+        return {host for host, failure in self._failures.items() if failure.unreachable}
+
+    @property
     def complaint(self) -> str:
         """What ansible itself said when it stopped before or outside any task, such as a syntax error."""
         text = self.redact(" ".join(" ".join(self._output).split()))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from infra.providers.isthmus import playbook_inputs
+from infra.providers.isthmus import leavers, playbook_inputs
 from infra.providers.isthmus.events import Recorder
 from infra.providers.isthmus.handler import Change, Context, PartialFailure, ResourceError, has_unknown
 from infra.providers.isthmus.hints import headline
 from infra.providers.isthmus.journal import Journal
+from infra.providers.isthmus.kubeconfig import near_its_end
 from infra.providers.isthmus.playbook_diff import RECORD, RUN, changed_hosts, input_diff, join
 from infra.providers.isthmus.redaction import Redactor, secret_values
 from infra.providers.isthmus.runner import Job, Outcome, run
@@ -18,15 +19,16 @@ State = dict[str, Any]
 
 
 class Playbook:
-    """Runs ansible when an input changed, when the last run did not finish, or when a refresh found drift.
+    """Runs ansible when an input changed, when the last run did not finish, when a refresh found drift, or when the
+    kubeconfig among its results is near its end.
 
     Outputs: `results` (secret; what the play wrote into the folder of its variable isthmus_outputs, by file name),
     `summary` (counts per host of the last run), `completed` (whether that run finished), `drift` (tasks that would
-    change a host, as the last refresh saw it).
+    change a host, as the last refresh saw it), `leaving` (who left before a run that did not finish).
     """
 
     token: ClassVar[str] = "isthmus:ansible:Playbook"
-    outputs: ClassVar[tuple[str, ...]] = ("results", "summary", "completed", "drift")
+    outputs: ClassVar[tuple[str, ...]] = ("results", "summary", "completed", "drift", "leaving")
     secrets: ClassVar[frozenset[str]] = frozenset({"results"})
 
     def check(self, news: State) -> dict[str, str]:
@@ -41,8 +43,10 @@ class Playbook:
         elif olds.get("drift"):
             drift = ", ".join(olds["drift"])
             changes.append(Change(path="drift", kind="update", detail=f"the hosts have drifted: {drift}"))
+        if (days := near_its_end(olds)) is not None:
+            changes.append(Change(path="results", kind="update", detail=_end(days)))
         if news.get("check_on_diff") and not has_unknown(news):
-            changes += self._host_changes(ctx, news)
+            changes += self._host_changes(ctx, olds, news)
         return changes
 
     def create(self, ctx: Context, news: State) -> tuple[str, State]:
@@ -57,7 +61,12 @@ class Playbook:
     def update(self, ctx: Context, rid: str, olds: State, news: State) -> State:  # noqa: ARG002
         """Run the playbook again, unless only inputs changed that hosts never see."""
         settled = olds.get("completed") and not olds.get("drift") and not news.get("check_on_diff")
-        if settled and input_diff(olds, news, RECORD) and not input_diff(olds, news, RUN):
+        if (
+            settled
+            and near_its_end(olds) is None
+            and input_diff(olds, news, RECORD)
+            and not input_diff(olds, news, RUN)
+        ):
             return {**_outputs(olds), **news}
         return self._apply(ctx, olds, news)
 
@@ -81,7 +90,7 @@ class Playbook:
         if not state.get("reset_allowed"):
             raise ResourceError(
                 f"refused to reset {hosts}: the environment protects these hosts. If they shall be emptied, set "
-                "`onprem.protect: false` in the environment file, run `make up` to record it, and delete again"
+                "`onprem.reset_allowed: true` in the environment file, run `make up` to record it, and delete again"
             )
         recorder, outcome = self._run(ctx, {**state, "playbook": state["reset_playbook"]})
         if outcome.succeeded:
@@ -93,11 +102,12 @@ class Playbook:
         ctx.log.warning(f"not reset, because unreachable: {gone}. Their disks keep what the cluster wrote to them")
 
     def _apply(self, ctx: Context, olds: State, news: State) -> State:
-        state = {**_outputs(olds), **news, "completed": False}
+        leaving = leavers.find(olds, news["inventory"])
+        state = {**_outputs(olds), **news, "completed": False, "leaving": leaving}
         if not olds or olds.get("inventory") != news["inventory"]:
             playbook_inputs.forget_facts(news)
         try:
-            recorder, outcome = self._run(ctx, news, changed_hosts=changed_hosts(olds, news))
+            recorder, outcome = self._run(ctx, news, changed_hosts=changed_hosts(olds, news), leaving=leaving)
         except Exception as error:
             raise PartialFailure(f"playbook {news['playbook']} did not start: {error}", state=state) from error
         state["summary"] = recorder.summary
@@ -107,10 +117,19 @@ class Playbook:
         if missing := [name for name in news.get("outputs", []) if name not in state["results"]]:
             message = f"playbook {news['playbook']} ran, but wrote no file {', '.join(missing)} into isthmus_outputs"
             raise PartialFailure(message, state=state)
-        return {**state, "completed": True, "drift": []}
+        lost = [host for host in leavers.gone(leaving, news["inventory"]) if host in recorder.unreachable]
+        if lost:
+            ctx.log.warning(
+                f"not told that they left, because unreachable: {', '.join(lost)}. Wipe them before they are started "
+                "again, or they go on with what they did"
+            )
+        if (days := near_its_end(state)) is not None:
+            ctx.log.warning(f"{_end(days)}, also on the host that it was fetched from, which should have renewed it")
+        return {**state, "completed": True, "drift": [], "leaving": {}}
 
-    def _host_changes(self, ctx: Context, news: State) -> list[Change]:
-        recorder, outcome = self._run(ctx, news, check=True, quiet=True)
+    def _host_changes(self, ctx: Context, olds: State, news: State) -> list[Change]:
+        leaving = leavers.find(olds, news["inventory"])
+        recorder, outcome = self._run(ctx, news, leaving=leaving, check=True, quiet=True)
         if not outcome.succeeded:
             ctx.log.warning(f"what would change on the hosts is not fully known: {_reason(recorder, outcome)}")
         merged: dict[str, list[str]] = {}
@@ -128,6 +147,7 @@ class Playbook:
         state: State,
         *,
         changed_hosts: list[str] | None = None,
+        leaving: leavers.Leavers | None = None,
         check: bool = False,
         quiet: bool = False,
     ) -> tuple[Recorder, Outcome]:
@@ -142,6 +162,7 @@ class Playbook:
             work_dir=Path(state["work_dir"]),
             timeout_s=int(state["timeout_s"]),
             changed_hosts=changed_hosts,
+            leaving=leaving or {},
             check=check,
             cancelled=ctx.cancelled,
         )
@@ -151,8 +172,12 @@ class Playbook:
 
 
 def _outputs(state: State) -> State:
-    empty = {"results": {}, "summary": "", "completed": False, "drift": []}
+    empty = {"results": {}, "summary": "", "completed": False, "drift": [], "leaving": {}}
     return {key: state.get(key, value) for key, value in empty.items()}
+
+
+def _end(days: int) -> str:
+    return f"the kubeconfig ends in {days} days" if days >= 0 else "the kubeconfig has ended"
 
 
 def _reason(recorder: Recorder, outcome: Outcome) -> str:

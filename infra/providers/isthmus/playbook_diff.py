@@ -7,6 +7,7 @@ from typing import Any
 
 from infra.providers.isthmus import ssh
 from infra.providers.isthmus.handler import Change, has_unknown
+from infra.providers.isthmus.kubeconfig import near_its_end
 from infra.providers.isthmus.redaction import is_secret_name
 
 RUN = ("playbook", "inventory", "variables", "roles_digest", "outputs")
@@ -40,6 +41,7 @@ def changed_hosts(olds: dict[str, Any], news: dict[str, Any]) -> list[str]:
         olds.get("completed")
         and not olds.get("drift")
         and not news.get("check_on_diff")
+        and near_its_end(olds) is None
         and before.keys() <= after.keys()
         and ssh.group_variables(olds["inventory"]) == ssh.group_variables(news["inventory"])
         and not input_diff(olds, news, tuple(key for key in RUN if key != "inventory"))
@@ -53,7 +55,11 @@ def _inventory(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
     for host in sorted(before.keys() | after.keys()):
         path = join("inventory", host)
         if host not in after:
-            changes.append(Change(path=path, kind="delete", detail="the host leaves; nothing is done to it any more"))
+            changes.append(
+                Change(
+                    path=path, kind="delete", detail="the host leaves: what it was given is taken back, if it answers"
+                )
+            )
         elif host not in before:
             changes.append(Change(path=path, kind="add", detail=f"a new host, in {', '.join(after[host]['groups'])}"))
         else:

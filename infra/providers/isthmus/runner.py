@@ -1,8 +1,9 @@
 """Runs one playbook with ansible-runner, in a private folder that is gone afterwards.
 
 Inventory, variables and host keys go into files of mode 0600 below `work_dir`, never on a command line; what the play
-hands back is read from the folder in its variable `isthmus_outputs`; `isthmus_changed_hosts` tells it which hosts the
-run is about. A folder that a killed run left behind is cleaned up, and its ansible ended, by the next run.
+hands back is read from the folder in its variable `isthmus_outputs`. `isthmus_changed_hosts` tells it which hosts the
+run is about, groups of their own tell it who left (leavers.py). A folder that a killed run left behind is cleaned up,
+and its ansible ended, by the next run.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from infra.paths import ROOT
-from infra.providers.isthmus import ansible_process, processes, ssh
+from infra.providers.isthmus import ansible_process, leavers, processes, ssh
 from infra.providers.isthmus.events import Recorder
 from infra.providers.isthmus.handler import ResourceError
 
@@ -44,6 +45,8 @@ class Job:
     timeout_s: int
     changed_hosts: list[str] | None = None
     """The hosts that alone are the reason for the run, which a play may limit itself to; None: all."""
+    leaving: leavers.Leavers = field(default_factory=dict)
+    """Who is told to the play beside the inventory, because it left."""
     check: bool = False
     """Check mode: what would change, with diffs; nothing is done."""
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -67,12 +70,13 @@ def run(job: Job, recorder: Recorder) -> Outcome:
         outputs = folder / "outputs"
         outputs.mkdir(mode=0o700)
         (folder / "env").mkdir(mode=0o700)
-        _write(folder / "inventory.json", ordered(job.inventory))
+        inventory = {**job.inventory, **leavers.groups(job.leaving, job.inventory)}
+        _write(folder / "inventory.json", ordered(inventory))
         changed = sorted(ssh.hosts(job.inventory)) if job.changed_hosts is None else job.changed_hosts
         told = {"isthmus_outputs": str(outputs), "isthmus_changed_hosts": changed}
         _write(folder / "env" / "extravars", ordered({**job.variables, **told}))
         _write(folder / "env" / "settings", json.dumps({"pexpect_timeout": 1}))
-        _write(folder / "known_hosts", ssh.known_hosts(job.inventory))
+        _write(folder / "known_hosts", ssh.known_hosts(inventory))
         call = ansible_process.Call(
             project=str(job.folder),
             playbook=job.playbook,

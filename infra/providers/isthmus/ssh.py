@@ -30,6 +30,11 @@ def memberships(inventory: dict[str, Any]) -> dict[str, list[str]]:
     return {host: sorted(names) for host, names in found.items()}
 
 
+def group_names(inventory: dict[str, Any]) -> set[str]:
+    """The groups that it names, those too that are empty."""
+    return {name for name, _group in _named_groups(inventory)}
+
+
 def group_variables(inventory: dict[str, Any]) -> Hosts:
     """The variables that groups give their hosts, by group; groups without any are left out."""
     return {name: group["vars"] for name, group in _named_groups(inventory) if group.get("vars")}

@@ -127,9 +127,9 @@ def _files(files: Mapping[str, Any]) -> Iterable[str]:
     for name in FILES:
         entry = files.get(name)
         if not isinstance(entry, dict) or not entry.get("url"):
-            yield f"variable files has no url for {name}: fill the mirror (make mirror) and run again"
+            yield f"variable files has no url for {name}: fill the mirror (make mirror ARGS=sync) and run again"
         elif not re.fullmatch(r"[0-9a-f]{64}", str(entry.get("sha256", ""))):
-            yield f"variable files.{name}.sha256 is no SHA-256 sum of 64 hexadecimal digits: make mirror"
+            yield f"variable files.{name}.sha256 is no SHA-256 sum of 64 hexadecimal digits: make mirror ARGS=sync"
 
 
 def inventory_problems(
@@ -214,7 +214,12 @@ def host_problems(
         (
             probe["mirror"] == "",
             f"variable mirror_url is {play['mirror_url']}, which does not answer from there ({probe['mirror']}): "
-            "start the mirror, or open its port",
+            "run a registry there (README.md, A real environment), or open its port to the hosts",
+        ),
+        (
+            probe["api_server"] in ("", play["kubernetes_version"]),
+            f"variable kubernetes_version is {play['kubernetes_version']}, and its API server's {probe['api_server']}: "
+            "no kubelet may be newer than an API server, and nothing here upgrades those; do that first, with kubeadm",
         ),
         (
             _admitted(probe["came_from"], play["admin_cidrs"]),

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import concurrent.futures
-import errno
 import hashlib
 import pathlib
-import shutil
 import subprocess
 import tempfile
 import urllib.error
@@ -158,13 +156,7 @@ class File:
         if self.other_mode:
             self.path.chmod(self.mode)
         elif self.fresh is not None:
-            try:
-                self.fresh.replace(self.path)
-            except OSError as error:
-                if error.errno != errno.EBUSY:
-                    raise
-                # a container's /etc/hosts may be a mount of its own: it can be written, not replaced
-                shutil.copyfile(self.fresh, self.path)
+            self.fresh.replace(self.path)
 
     def clean(self) -> None:
         """Leave no half-made file behind."""
