@@ -27,7 +27,7 @@ status: ## the state of every part at a glance
 down: ## take the lab down; nothing is left behind [ALL=1 ends the lab of any checkout]
 	$(ISTHMUS) down --env $(ENV) $(if $(ALL),--all)
 
-env: ## shell exports for your own kubectl, pulumi, ansible: eval "$$(make -s env)" [SITE=onprem]
+env: ## shell exports for your own kubectl, pulumi, ansible: eval "$(make -s env)" [SITE=onprem]
 	$(ISTHMUS) env --env $(ENV) --site $(SITE)
 
 machine: ## a fault by hand: NAME=onprem-2 DO=power-off|power-on|freeze|thaw|reboot; NAME=cloud-vpn DO=cut|heal: the link
@@ -42,5 +42,5 @@ backups: ## copies of etcd's backups on the other site; ARGS="HOST FOLDER" fetch
 bench: ## the benchmarks; writes .state/bench.json and prints a table [ARGS=inference]
 	$(ISTHMUS) bench --env $(ENV) $(ARGS)
 
-mirror: ## the site mirror: ARGS=sync|list|verify
+mirror: ## the site mirror: ARGS="sync|list|verify|publish URL"
 	$(ISTHMUS) mirror $(or $(ARGS),list)

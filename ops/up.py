@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
+from infra import addressing, requested
 from infra import environment as environments
-from infra import requested
 from infra.paths import ROOT, state
 from infra.providers.isthmus import lab
 from infra.providers.isthmus.handler import ResourceError
 from infra.providers.isthmus.podman import Podman
 from ops import amazon, backend, bootstrap, cluster, engine, footprint, halves, lock, sites
 from ops.console import Failure, Phases, say
-from ops.mirror import sync
+from ops.mirror import publish, sync
+
+ANSWERS_S = 120
+"""The engine has waited for the pods already."""
+
+PLAYBOOK = "isthmus:ansible:Playbook"
 
 
 def up(environment: str, *, hosts: bool = False) -> int:
@@ -41,7 +49,7 @@ def up(environment: str, *, hosts: bool = False) -> int:
         if settings.cloud and settings.cloud.provisioner == "aws":
             amazon.ensure(settings.cloud)
         with phases.phase("mirror"):
-            sync.sync(also=requested.artifacts(settings))
+            fill_mirror(settings)
         if settings.state:
             backend.ensure(settings.state)
         prepare(environment)
@@ -89,6 +97,14 @@ def make_room(environment: str) -> None:
         lab.remove_lab(str(ROOT), environment)
 
 
+def fill_mirror(settings: environments.Environment) -> None:
+    """Makes what the mirror lacks, and sends a real site's registry what its hosts ask for."""
+    records = sync.sync(also=requested.artifacts(settings))
+    # A lab's registry serves the mirror's folder as it lies on this machine.
+    if settings.onprem.provisioner == "hosts":
+        publish.publish(addressing.mirror_url(settings.onprem.network), records.values())
+
+
 def prepare(environment: str) -> None:
     """The stack and the key with which Ansible reaches the hosts; both are made once and stay in `.state`."""
     ssh_key(environment)
@@ -114,6 +130,7 @@ def apply(settings: environments.Environment, phases: Phases, *, hosts: bool) ->
     failed = engine.up(environment, phases, log, extra=extra)
     if failed is None:
         return
+    keep_kubeconfigs(environment)
     told = [f"`pulumi up` of {environment} did not finish: {engine.first_error(log)}"]
     for name, fault in (halves.finish(environment, failed, phases, extra) if settings.cloud else {}).items():
         if not fault:
@@ -144,17 +161,45 @@ def save_outputs(environment: str, *only: str) -> dict[str, Endpoints]:
         if only and site not in only:
             continue
         if f"{prefix}kubeconfig" in outputs:
-            path = cluster.kubeconfig_file(environment, site)
-            path.touch(mode=0o600)
-            path.write_text(outputs[f"{prefix}kubeconfig"])
+            _save(environment, site, outputs[f"{prefix}kubeconfig"])
         if f"{prefix}ingress_url" in outputs:
             found[site] = Endpoints(api=outputs[f"{prefix}api_endpoint"], ingress=outputs[f"{prefix}ingress_url"])
     return found
 
 
-def wait_until_it_answers(url: str, model: str, seconds: float = 120) -> None:
+def keep_kubeconfigs(environment: str) -> None:
+    """Saves those of clusters that are there although the run failed, which then has no outputs: `make env` opens them.
+
+    What goes wrong here is not told: the run's own fault is what has to be mended.
+    """
+    with contextlib.suppress(Failure, OSError, ValueError, KeyError, TypeError, AttributeError):
+        shown = engine.pulumi(environment, "stack", "export", "--show-secrets", "--stack", environment)
+        for site, kubeconfig in kubeconfigs(json.loads(shown.stdout)["deployment"]["resources"]).items():
+            _save(environment, site, kubeconfig)
+
+
+def kubeconfigs(resources: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """Site -> the kubeconfig that its playbook gave, from the engine's resources with their secrets shown."""
+    found = {}
+    for one in resources:
+        # A playbook that makes a cluster is named as its site.
+        site, results = one["urn"].rpartition("::")[2], (one.get("outputs") or {}).get("results")
+        if one["type"] != PLAYBOOK or site not in ("onprem", "cloud") or not results:
+            continue
+        if kubeconfig := json.loads(results["plaintext"]).get("kubeconfig"):
+            found[site] = kubeconfig
+    return found
+
+
+def _save(environment: str, site: str, kubeconfig: str) -> None:
+    path = cluster.kubeconfig_file(environment, site)
+    path.touch(mode=0o600)
+    path.write_text(kubeconfig)
+
+
+def wait_until_it_answers(url: str, model: str) -> None:
     """Waits until the model answers through the ingress address, as a client sees it."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + ANSWERS_S
     answer = "no connection"
     while time.monotonic() < deadline:
         try:
@@ -166,6 +211,6 @@ def wait_until_it_answers(url: str, model: str, seconds: float = 120) -> None:
             answer = str(fault)
         time.sleep(0.5)
     raise Failure(
-        f"model {model} does not answer at {url} within {seconds:.0f} s ({answer})",
+        f"model {model} does not answer at {url} within {ANSWERS_S} s ({answer})",
         fix="`make status` shows which part is not ready",
     )

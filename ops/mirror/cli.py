@@ -1,4 +1,4 @@
-"""`make mirror ARGS="sync|list|verify"`."""
+"""`make mirror ARGS="sync|list|verify|publish URL"`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ops.mirror import catalog as catalogs
 from ops.mirror import upstream
 from ops.mirror.catalog import File, Image, Nothing
 from ops.mirror.plan import Planner
+from ops.mirror.publish import publish
 from ops.mirror.store import Store
 from ops.mirror.sync import sync
 from ops.mirror.verify import verify
@@ -34,11 +35,13 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="the catalog: what, from where, for whom, and what is there")
     checking = commands.add_parser("verify", help="hold everything to its recorded sums")
     checking.add_argument("names", nargs="*", help="artefacts (default: all)")
+    publishing = commands.add_parser("publish", help="send what a real site's hosts ask for to the site's registry")
+    publishing.add_argument("url", help="such as http://10.0.0.2:5000")
     return top
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one of the three commands."""
+    """Runs one of the four commands."""
     args = parser().parse_args(arguments)
     match args.command:
         case "sync":
@@ -47,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         case "verify":
             return verify(args.names or None)
+        case "publish":
+            publish(args.url, sync().values())
+            return 0
     return show()
 
 

@@ -39,6 +39,27 @@ def split(ref: str) -> tuple[str, str]:
     return repository, tag
 
 
+def file_manifest(digest: str, size: int) -> bytes:
+    """What holds a file in the registry; equal files have equal ones."""
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "artifactType": "application/vnd.isthmus.file",
+        "config": {
+            "digest": digest_of(EMPTY),
+            "size": len(EMPTY),
+            "mediaType": "application/vnd.oci.empty.v1+json",
+        },
+        "layers": [{"digest": digest, "size": size, "mediaType": "application/octet-stream"}],
+    }
+    return json.dumps(manifest).encode()
+
+
+def digest_of(content: bytes) -> str:
+    """As registries write it."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
 class Storage:
     """The registry's folder, read without a server: is it there, is it whole."""
 
@@ -57,6 +78,10 @@ class Storage:
     def holds(self, repository: str, tag: str, digest: str) -> bool:
         """Whether the tag points to that manifest and its content is there."""
         return self.tagged(repository, tag) == digest and self.blob(digest).exists()
+
+    def holds_file(self, digest: str, size: int) -> bool:
+        """Whether the file is there, and what holds it."""
+        return self.blob(digest).exists() and self.blob(digest_of(file_manifest(digest, size))).exists()
 
     def parts(self, digest: str) -> list[str]:
         """Digests of everything a manifest refers to, itself included."""
@@ -167,16 +192,9 @@ class Server:
         """Stores a file as a blob of files/<name> and tags its manifest; returns the manifest's digest."""
         repository = f"files/{name}"
         with self._client() as client:
-            content = self._put_blob(client, repository, path)
-            config = self._put_blob(client, repository, EMPTY)
-            manifest = {
-                "schemaVersion": 2,
-                "mediaType": MANIFEST,
-                "artifactType": "application/vnd.isthmus.file",
-                "config": {**config, "mediaType": "application/vnd.oci.empty.v1+json"},
-                "layers": [{**content, "mediaType": "application/octet-stream"}],
-            }
-            return self._put_manifest(client, repository, tag, json.dumps(manifest).encode(), MANIFEST)
+            digest, size = self._put_blob(client, repository, path)
+            self._put_blob(client, repository, EMPTY)
+            return self._put_manifest(client, repository, tag, file_manifest(digest, size), MANIFEST)
 
     def retag(self, repository: str, tag: str, digest: str) -> None:
         """Points a tag to a manifest that the registry holds."""
@@ -189,14 +207,14 @@ class Server:
     def _put_manifest(client: httpx.Client, repository: str, tag: str, body: bytes, kind: str) -> str:
         put = client.put(f"/v2/{repository}/manifests/{tag}", content=body, headers={"Content-Type": kind})
         _ok(put)
-        return f"sha256:{hashlib.sha256(body).hexdigest()}"
+        return digest_of(body)
 
     @staticmethod
-    def _put_blob(client: httpx.Client, repository: str, content: Path | bytes) -> dict[str, object]:
+    def _put_blob(client: httpx.Client, repository: str, content: Path | bytes) -> tuple[str, int]:
         if isinstance(content, Path):
             digest, size = f"sha256:{sha256(content)}", content.stat().st_size
         else:
-            digest, size = f"sha256:{hashlib.sha256(content).hexdigest()}", len(content)
+            digest, size = digest_of(content), len(content)
         if client.head(f"/v2/{repository}/blobs/{digest}").status_code != 200:
             begun = client.post(f"/v2/{repository}/blobs/uploads/")
             _ok(begun)
@@ -205,7 +223,7 @@ class Server:
             with contextlib.ExitStack() as stack:
                 body = stack.enter_context(content.open("rb")) if isinstance(content, Path) else content
                 _ok(client.put(where, content=body, headers=headers))
-        return {"digest": digest, "size": size}
+        return digest, size
 
 
 def _ok(response: httpx.Response) -> None:

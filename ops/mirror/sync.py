@@ -104,7 +104,7 @@ def _unpublished(planned: Iterable[Planned], store: Store) -> list[Meta]:
             repository, tag = split(one.meta.ref)
             if not storage.holds(repository, tag, one.meta.digest):
                 found.append(one.meta)
-        elif one.entry.served and not storage.blob(one.meta.digest).exists():
+        elif one.entry.served and not storage.holds_file(one.meta.digest, one.meta.size):
             found.append(one.meta)
     return found
 

@@ -205,6 +205,12 @@ def test_a_tag_that_somebody_else_has_taken_is_told_as_that(fake: Fake, mirror: 
         Image(fake.login).create(CTX, inputs(fake.host, mirror))
 
 
+def test_what_does_not_have_its_digest_is_told_as_that(fake: Fake, mirror: Mirror) -> None:
+    fake.failures, fake.refusal = [0, 400], b'{"errors": [{"code": "DIGEST_INVALID", "message": "it has another"}]}'
+    with pytest.raises(ResourceError, match="Fix: it is damaged in the mirror, or on its way: make mirror ARGS=verify"):
+        Image(fake.login).create(CTX, inputs(fake.host, mirror))
+
+
 def test_a_registry_that_is_away_is_told(mirror: Mirror) -> None:
     nobody = lambda host: oci.Login(url=f"http://{host}", proxies=False)  # noqa: E731
     with pytest.raises(ResourceError, match=r"prod-cloud/inference at 127\.0\.0\.1.*does not answer"):
@@ -213,7 +219,7 @@ def test_a_registry_that_is_away_is_told(mirror: Mirror) -> None:
 
 def test_what_the_mirror_lacks_or_holds_damaged_is_not_sent(fake: Fake, mirror: Mirror) -> None:
     mirror.path(mirror.layers[1]).unlink()
-    with pytest.raises(ResourceError, match=r"does not hold .*make mirror"):
+    with pytest.raises(ResourceError, match=r"does not hold .*make mirror ARGS=sync"):
         Image(fake.login).create(CTX, inputs(fake.host, mirror))
     assert not fake.manifests
     mirror.path(mirror.digest).write_text("{}")

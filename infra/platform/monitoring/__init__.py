@@ -20,6 +20,7 @@ from infra.platform.monitoring.alertmanager import Alertmanager, AlertmanagerArg
 from infra.platform.monitoring.custom_metrics import CustomMetrics
 from infra.platform.monitoring.grafana import Grafana, GrafanaArgs
 from infra.platform.monitoring.kube_state_metrics import KubeStateMetrics
+from infra.platform.monitoring.late_volumes import not_awaited
 from infra.platform.monitoring.names import NAMESPACE, READER, VIEW
 from infra.platform.monitoring.node_exporter import NodeExporter
 from infra.platform.monitoring.prometheus import Prometheus, PrometheusArgs
@@ -36,7 +37,7 @@ class MonitoringArgs:
     `alert_readers`: who may ask which alerts there are; `alert_secrets`: those of receivers, by their names.
     `model_age_days`: how old a served model may be. `for_autoscalers`: whether they go by what Prometheus has read.
     Of two sites one has the view over both: there `far_site` is the name of the other's cluster, and on the other
-    `sender` is how it reaches the view.
+    `sender` is how it reaches the view. `late_volumes`: whether their driver may be installed after this run.
     """
 
     cluster: Cluster
@@ -49,6 +50,7 @@ class MonitoringArgs:
     for_autoscalers: bool = False
     far_site: str | None = None
     sender: Sender | None = None
+    late_volumes: bool = False
 
 
 class Monitoring(pulumi.ComponentResource):
@@ -57,6 +59,8 @@ class Monitoring(pulumi.ComponentResource):
     view: View | None
 
     def __init__(self, name: str, args: MonitoringArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        if args.late_volumes:
+            opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(transformations=[not_awaited]))
         super().__init__("isthmus:platform:Monitoring", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         namespace = namespaces.confined(NAMESPACE, opts=child)

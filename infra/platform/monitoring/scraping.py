@@ -20,18 +20,19 @@ RULES_PATH: Final = "/etc/prometheus-rules"
 
 
 EVERYTHING: Final = ".+"
+DROPPED: Final = "go_.*|python_.*|promhttp_.*|.*_created"
+"""Of every app, whatever is kept of it: what its libraries tell of themselves."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class App:
-    """Pods that are read by the port of that name; `kept` and `dropped` are patterns of what is kept of them."""
+    """Pods that are read by the port of that name; `kept` is a pattern of what is kept of them."""
 
     job: str
     namespace: str
     app: str
     port: str
     kept: str = EVERYTHING
-    dropped: str = "go_.*|python_.*|promhttp_.*|.*_created"
     keeps_labels: bool = False
     """Whether labels of its series win over those of the target: where it tells of others."""
 
@@ -156,7 +157,7 @@ def _app(app: App) -> dict[str, Any]:
         "relabel_configs": [*_selected(app.namespace, app.app, app.port), *labels],
         "metric_relabel_configs": [
             *([keep(app.kept)] if app.kept != EVERYTHING else []),
-            {"source_labels": ["__name__"], "regex": app.dropped, "action": "drop"},
+            {"source_labels": ["__name__"], "regex": DROPPED, "action": "drop"},
         ],
     }
 

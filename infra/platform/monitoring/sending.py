@@ -23,7 +23,7 @@ SECRET: Final = f"{PROMETHEUS}-view"
 PATH: Final = "/etc/prometheus-view"
 PATH_OF_WRITES: Final = "/api/v1/write"
 
-KEPT: Final = "up|ALERTS|isthmus_.+|kube_node_status_condition|(site|job|node|namespace):.+"
+KEPT: Final = "up|ALERTS|isthmus_.+|kube_node_status_condition|(site|node|namespace):.+"
 """By name. What tells how each site is, beside what rules need: whether targets answer, alerts, workloads, nodes, and
 what rules have summed up. The rest is asked of the site's own Prometheus."""
 

@@ -49,8 +49,7 @@ class Image:
     def read(self, ctx: Context, rid: str, state: dict[str, Any]) -> dict[str, Any] | None:  # noqa: ARG002
         """Gone when the registry has forgotten it."""
         with self._opened(state["reference"]) as (registry, tag):
-            there = registry.holds("manifests", state["digest"]) and registry.holds("manifests", tag)
-        return state if there else None
+            return state if oci.there(registry, tag=tag, digest=state["digest"]) else None
 
     def update(self, ctx: Context, rid: str, olds: dict[str, Any], news: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         """The new image beside the old one."""

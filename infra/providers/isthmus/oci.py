@@ -5,8 +5,10 @@ The folder is read as it lies on this machine (see ops/mirror/registry.py), so t
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -28,6 +30,14 @@ MANIFEST_TYPES: Final = (
 )
 
 
+class Refused(ResourceError):
+    """A registry did not take something: what that was and where, why, and its status (None: it did not answer)."""
+
+    def __init__(self, what: str, reason: str, status: int | None) -> None:
+        self.what, self.reason, self.status = what, reason, status
+        super().__init__(f"{what}: {reason}. {_way_out(reason)}")
+
+
 @dataclass(frozen=True)
 class Folder:
     """The mirror's storage."""
@@ -39,7 +49,9 @@ class Folder:
         value = digest.removeprefix("sha256:")
         path = self.root / "docker" / "registry" / "v2" / "blobs" / "sha256" / value[:2] / value / "data"
         if not path.is_file():
-            raise ResourceError(f"the mirror does not hold {digest[:19]} ({path} is missing); run: make mirror")
+            raise ResourceError(
+                f"the mirror does not hold {digest[:19]} ({path} is missing); run: make mirror ARGS=sync"
+            )
         return path
 
     def manifest(self, digest: str) -> tuple[bytes, dict[str, Any]]:
@@ -47,7 +59,7 @@ class Folder:
         content = self.blob(digest).read_bytes()
         if f"sha256:{hashlib.sha256(content).hexdigest()}" != digest:
             raise ResourceError(
-                f"{digest[:19]} is damaged in the mirror; run: make mirror ARGS=verify, then make mirror"
+                f"{digest[:19]} is damaged in the mirror; run: make mirror ARGS=verify, which says how to mend it"
             )
         return content, json.loads(content)
 
@@ -64,15 +76,24 @@ class Login:
     """Whether the environment's proxies lead there."""
 
 
+@functools.cache
+def _trusted(environment: bool) -> ssl.SSLContext:
+    """Whose certificates are believed; read once, for it takes longer than to ask a registry about an image."""
+    return httpx.create_ssl_context(trust_env=environment)
+
+
 class Registry:
-    """One repository of a registry. Its refusals are ResourceErrors that name the repository and the way out."""
+    """One repository of a registry. Its refusals are Refused, which names the repository and the way out."""
 
     def __init__(self, login: Login, repository: str) -> None:
         self.repository = repository
         self._host = httpx.URL(login.url).host
         self._auth = httpx.BasicAuth(login.user, login.password) if login.user else None
         self._client = httpx.Client(
-            base_url=login.url, timeout=httpx.Timeout(30, read=300, write=300), trust_env=login.proxies
+            base_url=login.url,
+            timeout=httpx.Timeout(30, read=300, write=300),
+            trust_env=login.proxies,
+            verify=_trusted(login.proxies),
         )
 
     def __enter__(self) -> Registry:
@@ -86,6 +107,12 @@ class Registry:
         answer = self._ask("HEAD", f"/v2/{self.repository}/{kind}/{reference}", ok=(200, 307, 404))
         # A registry may keep its blobs elsewhere, and says where to those who ask for one.
         return answer.status_code != 404
+
+    def tagged(self, tag: str, digest: str) -> bool:
+        """Whether the tag is there and points to that manifest."""
+        answer = self._ask("HEAD", f"/v2/{self.repository}/manifests/{tag}", ok=(200, 404))
+        # A registry need not tell the digest. One of those whose tags cannot move has no other there.
+        return answer.status_code == 200 and answer.headers.get("Docker-Content-Digest", digest) == digest
 
     def put_blob(self, digest: str, path: Path) -> None:
         """Sends a blob; the registry holds it to its digest."""
@@ -117,21 +144,21 @@ class Registry:
         return self._client.request(method, url, headers=headers, auth=self._auth if own else None, **more)
 
     def _tried(self, send: Callable[[], httpx.Response], *, ok: tuple[int, ...], what: str) -> httpx.Response:
-        reason = ""
+        reason, status = "", None
         for attempt in range(TRIES):
             if attempt:
                 time.sleep(PAUSE_S * attempt)
             try:
                 answer = send()
             except httpx.TransportError as error:
-                reason = f"{self._host} does not answer ({type(error).__name__}: {error})"
+                reason, status = f"{self._host} does not answer ({type(error).__name__}: {error})", None
                 continue
             if answer.status_code in ok:
                 return answer
-            reason = f"HTTP {answer.status_code}{_said(answer)}"
+            reason, status = f"HTTP {answer.status_code}{_said(answer)}", answer.status_code
             if answer.status_code != 429 and answer.status_code < 500:
                 break
-        raise ResourceError(f"repository {self.repository} at {self._host}, {what}: {reason}. {_way_out(reason)}")
+        raise Refused(f"repository {self.repository} at {self._host}, {what}", reason, status)
 
 
 def _said(answer: httpx.Response) -> str:
@@ -150,7 +177,14 @@ def _way_out(reason: str) -> str:
         return "Fix: the repository is gone: `pulumi refresh`, then `make up` makes it anew"
     if "TAG_INVALID" in reason or "ImageTagAlreadyExists" in reason:
         return "Fix: somebody else has pushed under that tag, which cannot move: delete that image"
+    if "DIGEST_INVALID" in reason:
+        return "Fix: it is damaged in the mirror, or on its way: make mirror ARGS=verify tells"
     return "Fix: mend that and run again: it continues with what is missing"
+
+
+def there(registry: Registry, *, tag: str, digest: str) -> bool:
+    """Whether the registry holds the manifest, and so all that it names, and the tag points to it."""
+    return registry.holds("manifests", digest) and registry.tagged(tag, digest)
 
 
 def copy(
@@ -160,7 +194,7 @@ def copy(
 
     `before_each` is told what comes next, and may stop it by raising.
     """
-    if registry.holds("manifests", digest) and registry.holds("manifests", tag):
+    if there(registry, tag=tag, digest=digest):
         return []
     sent: list[str] = []
     for one in _parts(folder, digest):
