@@ -1,4 +1,4 @@
-"""What the site's mirror holds: the index that `make mirror` writes and the program reads.
+"""What the site's mirror holds: the index that `make mirror ARGS=sync` writes and the program reads.
 
 The index lists every artefact of mirror/catalog.yaml with its digest and, where it lies on this machine, its path.
 """
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from infra.paths import INDEX
 
-FIX = "run: make mirror"
+FIX = "run: make mirror ARGS=sync"
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import pulumi
 from pulumi.runtime.rpc import UNKNOWN
+
+VALID_DAYS: Final = 3650
+"""Of what signs or is signed, as kubeadm's own authorities."""
 
 
 class Network(pulumi.CustomResource):
     """The lab's bridge and the site's mirror on it."""
 
     name: pulumi.Output[str]
-    bridge: pulumi.Output[str]
     mirror_url: pulumi.Output[str]
     status: pulumi.Output[str]
 
@@ -51,7 +53,7 @@ class Network(pulumi.CustomResource):
             "environment": environment,
             "kind": kind,
         }
-        outputs = {"bridge": None, "mirror_url": None, "status": None}
+        outputs = {"mirror_url": None, "status": None}
         super().__init__("isthmus:lab:Network", resource_name, {**inputs, **outputs}, opts)
 
 
@@ -155,11 +157,10 @@ class RandomSecret(pulumi.CustomResource):
         *,
         bytes: pulumi.Input[int],
         prefix: pulumi.Input[str] = "",
-        keepers: pulumi.Input[Mapping[str, Any]] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """`bytes` of randomness, so twice as many digits, after `prefix`; new `keepers` give a new value."""
-        inputs = {"bytes": bytes, "prefix": prefix, "keepers": keepers or {}}
+        """`bytes` of randomness, so twice as many digits, after `prefix`."""
+        inputs = {"bytes": bytes, "prefix": prefix}
         super().__init__("isthmus:secret:RandomSecret", resource_name, {**inputs, "value": None}, opts)
 
 
@@ -174,12 +175,11 @@ class Authority(pulumi.CustomResource):
         resource_name: str,
         *,
         name: pulumi.Input[str],
-        days: pulumi.Input[int] = 3650,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """`name` is its subject. `certificate` and `private_key` (secret) are PEM."""
         outputs = {"certificate": None, "private_key": None, "not_after": None}
-        super().__init__("isthmus:secret:Authority", resource_name, {"name": name, "days": days, **outputs}, opts)
+        super().__init__("isthmus:secret:Authority", resource_name, {"name": name, "days": VALID_DAYS, **outputs}, opts)
 
 
 class Certificate(pulumi.CustomResource):
@@ -195,7 +195,6 @@ class Certificate(pulumi.CustomResource):
         names: pulumi.Input[Sequence[str]],
         addresses: pulumi.Input[Sequence[str]] | None = None,
         authority: Authority | None = None,
-        days: pulumi.Input[int] = 3650,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """`names`: DNS names, the first also the subject; `addresses`: IP addresses of the holder.
@@ -203,7 +202,7 @@ class Certificate(pulumi.CustomResource):
         `certificate` and `private_key` (secret) are PEM. One that signed itself proves a server to its clients; one of
         an authority also a client to its servers.
         """
-        inputs: dict[str, Any] = {"names": names, "days": days}
+        inputs: dict[str, Any] = {"names": names, "days": VALID_DAYS}
         if addresses:
             inputs["addresses"] = addresses
         if authority:

@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     command("env", "shell exports").add_argument("--site", default="onprem", choices=["onprem", "cloud"])
     machine = command("machine", "a fault by hand")
     machine.add_argument("name", help="a machine's name, such as onprem-2")
-    machine.add_argument("do", help="power-off, power-on, freeze, thaw or reboot")
+    machine.add_argument("do", help="power-off, power-on, freeze, thaw or reboot; of the link's also cut or heal")
     predict = command("predict", "send a real digit to the served model")
     predict.add_argument("--site", default="onprem", choices=["onprem", "cloud"])
     predict.add_argument("--index", type=int, help="which held-out digit (default: one at random)")

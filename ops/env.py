@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import shlex
+import sys
 
 from ops import cluster, engine, sites
-from ops.console import Failure
 from ops.up import load
 
 
 def exports(environment: str, site: str) -> int:
-    """Prints one `export` line a variable."""
+    """Prints one `export` line a variable; before the site is up all but KUBECONFIG.
+
+    `pulumi config set` is called for before the first `make up`.
+    """
     sites.check(load(environment), site)
+    variables = engine.variables(environment)
     kubeconfig = cluster.kubeconfig_file(environment, site)
-    if not kubeconfig.exists():
-        raise Failure(f"environment {environment} has no running site {site!r}", fix=f"make up ENV={environment}")
-    for name, value in {**engine.variables(environment), "KUBECONFIG": str(kubeconfig)}.items():
+    if kubeconfig.exists():
+        variables["KUBECONFIG"] = str(kubeconfig)
+    else:
+        # not on stdout, which a shell evaluates
+        print(
+            f"isthmus: environment {environment} has no running site {site!r}, so KUBECONFIG is left out: "
+            f"make up ENV={environment}",
+            file=sys.stderr,
+        )
+    for name, value in variables.items():
         print(f"export {name}={shlex.quote(value)}")
     return 0

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SHADES = " .:-=+*#%@"
 HIGH = 16.0  # a pixel's darkest value
+WIDTH = 8  # pixels in a row
 MODEL = "digits"
 
 
@@ -102,10 +103,10 @@ def ask(where: str, tensor: dict[str, Any]) -> dict[str, Any]:
     return said
 
 
-def picture(pixels: list[float], width: int = 8) -> str:
+def picture(pixels: list[float]) -> str:
     """The digit in characters, two to a pixel so that it is not too narrow."""
     shades = [SHADES[round(value / HIGH * (len(SHADES) - 1))] * 2 for value in pixels]
-    return "\n".join("    " + "".join(shades[row : row + width]) for row in range(0, len(shades), width))
+    return "\n".join("    " + "".join(shades[row : row + WIDTH]) for row in range(0, len(shades), WIDTH))
 
 
 def main(url: str, index: int | None = None) -> int:

@@ -156,6 +156,7 @@ class Platform(pulumi.ComponentResource):
                 for_autoscalers=args.for_autoscalers,
                 far_site=args.far_site,
                 sender=args.sender,
+                late_volumes=bool(args.storage and args.storage.site),
             )
             # After what its volumes come from.
             after = pulumi.ResourceOptions(parent=self, depends_on=[*cilium.running, *self.ready])

@@ -67,9 +67,7 @@ class Server:
         return pods.metadata(self.app, name=name, namespace=NAMESPACE)
 
 
-def serve(
-    server: Server, *, cluster: Cluster, index: Index, parent: pulumi.Resource
-) -> tuple[apps.v1.DaemonSet, apiregistration.v1.APIService]:
+def serve(server: Server, *, cluster: Cluster, index: Index, parent: pulumi.Resource) -> None:
     """The program, and the API, which is done once the API servers answer for it."""
     child = pulumi.ResourceOptions(parent=parent)
     app = server.app
@@ -108,7 +106,7 @@ def serve(
         opts=child,
     )
     authority = certificate.certificate.apply(lambda pem: base64.b64encode(pem.encode()).decode())
-    api = apiregistration.v1.APIService(
+    apiregistration.v1.APIService(
         app,
         metadata=pods.metadata(app, name=f"{server.version}.{server.group}"),
         spec={
@@ -122,7 +120,6 @@ def serve(
         # Not before something answers: discovery of every client would be told of an API that is not there.
         opts=pulumi.ResourceOptions(parent=parent, depends_on=[daemon_set, service]),
     )
-    return daemon_set, api
 
 
 def _access(server: Server, opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import Final
 
 import pulumi
-from pulumi_kubernetes import apiregistration, apps
 
 from infra.artifacts import Index
 from infra.platform import aggregation
@@ -48,14 +47,11 @@ SERVER: Final = aggregation.Server(
 
 
 class MetricsServer(pulumi.ComponentResource):
-    """`api` is done once the API servers answer for metrics.k8s.io."""
-
-    api: apiregistration.v1.APIService
-    daemon_set: apps.v1.DaemonSet
+    """It is done once the API servers answer for metrics.k8s.io."""
 
     def __init__(
         self, name: str, *, cluster: Cluster, index: Index, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("isthmus:platform:MetricsServer", name, None, opts)
-        self.daemon_set, self.api = aggregation.serve(SERVER, cluster=cluster, index=index, parent=self)
+        aggregation.serve(SERVER, cluster=cluster, index=index, parent=self)
         self.register_outputs({})

@@ -27,6 +27,7 @@ from tests.e2e.both_sites import Champions, two_champions
 ENVIRONMENT = os.environ.get("ISTHMUS_ENV", "local")
 BOOT = ("power-off", "power-on", "reboot")
 """What is done to a machine's power so that, in the end, it boots."""
+WHOLE_S = 240
 ASKED_OF_CILIUM = (
     ("status", "--brief"),
     ("endpoint", "list"),
@@ -181,7 +182,7 @@ def power(environment: str, settings: Environment) -> Iterator[Callable[[str, st
 
 
 def wait_until_whole(
-    environment: str, settings: Environment, seconds: float = 240, booted: Sequence[str] = (), site: str = "onprem"
+    environment: str, settings: Environment, booted: Sequence[str] = (), site: str = "onprem"
 ) -> float:
     """Waits until every node and every pod is ready and the model answers; returns the seconds it took.
 
@@ -190,7 +191,7 @@ def wait_until_whole(
     url = f"{addressing.ingress_url(sites.one(settings, site).network)}/v2/health/ready"
     since = {name: int(machines.run(name, "stat", "--format=%Y", "/proc/1")) for name in booted}
     start, state = time.monotonic(), "nothing seen yet"
-    while time.monotonic() - start < seconds:
+    while time.monotonic() - start < WHOLE_S:
         try:
             nodes = [
                 n["metadata"]["name"] for n in cluster.items(environment, "nodes", site=site) if not cluster.ready(n)
@@ -207,7 +208,7 @@ def wait_until_whole(
         except Exception as fault:
             state = repr(fault)
         time.sleep(1)
-    raise AssertionError(f"the site is not whole again after {seconds:.0f} s: {state}")
+    raise AssertionError(f"the site is not whole again after {WHOLE_S} s: {state}")
 
 
 def _started(pod: dict[str, Any]) -> float:

@@ -25,6 +25,11 @@ numpy.savez("/data/digits.npz", images=images, labels=labels)
 
 
 TARRIES_S = 20
+FINISHES_S = 240
+"""A run, also one whose host is lost meanwhile."""
+TARRYING_S = 60
+"""Until a run that tarries has begun to."""
+OBJECTS = 20
 
 
 def train(environment: str, seed: int, *, data: str | None = None, write: bool = False) -> dict:
@@ -74,9 +79,9 @@ def begin(
     return name
 
 
-def finished(environment: str, name: str, seconds: float = 240) -> dict:
+def finished(environment: str, name: str) -> dict:
     """The Job of a run, once that has succeeded."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + FINISHES_S
     while time.monotonic() < deadline:
         found = json.loads(cluster.kubectl(environment, "get", "job", name, "-n", "workloads", "-o", "json"))
         done = {c["type"] for c in found["status"].get("conditions", []) if c["status"] == "True"}
@@ -92,10 +97,10 @@ def finished(environment: str, name: str, seconds: float = 240) -> dict:
     raise AssertionError(f"training run {name} did not complete:\n{pods}\n{logs}")
 
 
-def await_tarrying(environment: str, name: str, host: str, seconds: float = 60) -> None:
+def await_tarrying(environment: str, name: str, host: str) -> None:
     """Waits until a run that tarries does so on that host."""
     of_it = ("-n", "workloads", "-l", f"batch.kubernetes.io/job-name={name}")
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + TARRYING_S
     while True:
         (pod,) = cluster.items(environment, "pods", *of_it) or [{"spec": {}, "status": {}}]
         states = [one["state"] for one in pod["status"].get("initContainerStatuses", [])]
@@ -189,10 +194,10 @@ def _forwarded(environment: str, without: str | None) -> tuple[subprocess.Popen[
     return forward, int(line.split("127.0.0.1:")[1].split()[0])
 
 
-def round_trip(environment: str, count: int = 20, *, without: str | None = None) -> None:
+def round_trip(environment: str, *, without: str | None = None) -> None:
     """Writes objects, reads them back, compares them, and removes them; not through a pod on the host `without`."""
     with object_store(environment, without=without) as s3:
-        for number in range(count):
+        for number in range(OBJECTS):
             key, body = f"tests/{uuid.uuid4().hex}", os.urandom(4096)
             s3.put_object(Bucket="models", Key=key, Body=body)
             assert s3.get_object(Bucket="models", Key=key)["Body"].read() == body, f"object {number} came back changed"

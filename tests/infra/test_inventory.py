@@ -110,5 +110,5 @@ def _plays() -> list[Path]:
 
 
 def test_an_artefact_that_the_mirror_lacks_is_named_with_the_fix() -> None:
-    with pytest.raises(ArtifactError, match="'kubeadm'; run: make mirror"):
+    with pytest.raises(ArtifactError, match="'kubeadm'; run: make mirror ARGS=sync"):
         inventory.variables("onprem", LOCAL.onprem, "v1.37.2", Index(artifacts={}))

@@ -139,6 +139,7 @@ def test_the_outputs_say_where_to_go_and_what_was_reviewed() -> None:
         *("environment_digest", "backups_bucket", "backups_key"),
         *site,
         *(f"cloud_{one}" for one in site),
+        *("cloud_oidc_issuer", "cloud_node_role"),
     }
     assert exported["environment_digest"] == environment.digest(FILE)
     assert (exported["api_endpoint"], exported["ingress_url"]) == ("https://10.90.0.100:8443", "http://10.90.0.101")
@@ -149,7 +150,7 @@ def test_the_outputs_say_where_to_go_and_what_was_reviewed() -> None:
 
 
 def test_a_fault_of_the_input_is_told_without_a_traceback() -> None:
-    with pytest.raises(pulumi.RunError, match="run: make mirror"):
+    with pytest.raises(pulumi.RunError, match="run: make mirror ARGS=sync"):
         program.run(FILE, index=_not_filled)
 
 
@@ -173,7 +174,7 @@ def test_an_invalid_environment_ends_the_program_with_its_problems() -> None:
 
 
 def _not_filled() -> Index:
-    raise ArtifactError("the mirror has not been filled yet; run: make mirror")
+    raise ArtifactError("the mirror has not been filled yet; run: make mirror ARGS=sync")
 
 
 def test_a_site_that_stands_alone_asks_nothing_of_a_cloud() -> None:

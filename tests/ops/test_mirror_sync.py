@@ -280,7 +280,7 @@ def test_index_errors_end_with_the_fix(tmp_path: Path, text: str | None, words: 
     with pytest.raises(ArtifactError) as caught:
         Index.load(path).artifact("kubeadm")
     assert words in str(caught.value)
-    assert "make mirror" in str(caught.value)
+    assert "make mirror ARGS=sync" in str(caught.value)
 
 
 def test_an_image_has_no_path_and_a_file_no_reference() -> None:

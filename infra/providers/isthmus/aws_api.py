@@ -169,7 +169,7 @@ class AwsApi:
         done = subprocess.run(self._podman.command(*arguments), capture_output=True, text=True, env=direct, check=False)
         if done.returncode:
             reason = explain(arguments, done.stderr.strip()).rstrip(" ,.")
-            raise PodmanError(f"{reason}; `make mirror` fills the mirror")
+            raise PodmanError(f"{reason}; `make mirror ARGS=sync` fills the mirror")
         self._podman("tag", done.stdout.strip(), tag)
         return tag
 

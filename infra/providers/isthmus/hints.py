@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+LONGEST = 600
+"""Characters of a message that are shown."""
 UNREACHABLE = "is the machine on (make status), and does its address in the environment file belong to it?"
 
 _TABLE: tuple[tuple[str, str], ...] = (
@@ -92,12 +94,12 @@ class Failure:
         return f"{text}. Hint: {self.hint}" if self.hint else text
 
 
-def _one_line(message: str, longest: int = 600) -> str:
+def _one_line(message: str) -> str:
     """The message without line breaks; the middle goes when it is long, because the cause stands at either end."""
     text = " ".join(message.split()).rstrip(".")
-    if len(text) <= longest:
+    if len(text) <= LONGEST:
         return text
-    return f"{text[: longest // 3]} [...] {text[-(longest * 2 // 3) :]}"
+    return f"{text[: LONGEST // 3]} [...] {text[-(LONGEST * 2 // 3) :]}"
 
 
 def headline(failures: list[Failure]) -> str:

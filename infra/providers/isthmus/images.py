@@ -31,7 +31,7 @@ def ensure(podman: Podman, tar: str, digest: str) -> str:
         if podman("images", "--quiet", tag).strip():
             return tag
         if not Path(tar).is_file():
-            raise ResourceError(f"the machine image {tar} is missing; `make mirror` builds it")
+            raise ResourceError(f"the machine image {tar} is missing; `make mirror ARGS=sync` builds it")
         changes = [flag for change in CHANGES for flag in ("--change", change)]
         podman("import", *changes, tar, tag, timeout_s=600)
     return tag

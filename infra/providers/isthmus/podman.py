@@ -35,7 +35,7 @@ HINTS = {
     "no space left on device": "free some disk space, then run again",
     "operation not permitted": "the lab needs root that may make containers; a restricted container is no host",
     STILL_DYING: "the host is too busy, or a disk does not answer: see `dmesg`, then run again",
-    "invalid tar header": "the machine image is damaged: `make mirror` builds it anew",
+    "invalid tar header": "the machine image is damaged: `make mirror ARGS=verify` says how to have it anew",
     "iptables": "podman's network needs the iptables package: `apt-get install iptables`",
 }
 

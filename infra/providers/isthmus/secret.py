@@ -1,4 +1,4 @@
-"""RandomSecret: made once, kept encrypted in the engine's state, made anew when its keepers change."""
+"""RandomSecret: made once, kept encrypted in the engine's state, made anew when an input changes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from infra.providers.isthmus.handler import UNKNOWN, Change, Context, input_chan
 
 
 class RandomSecret:
-    """Inputs: bytes (1-1024), prefix (text before the hex digits), keepers (a new value in here gives a new secret)."""
+    """Inputs: bytes (1-1024), prefix (text before the hex digits)."""
 
     token: ClassVar[str] = "isthmus:secret:RandomSecret"
     outputs: ClassVar[tuple[str, ...]] = ("value",)

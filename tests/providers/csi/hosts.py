@@ -22,8 +22,8 @@ class Refused(Exception):
     """CSI's code and message."""
 
 
-def capability(mode: str = WRITERS) -> dict[str, Any]:
-    return {"mount": {}, "access_mode": {"mode": mode}}
+def capability() -> dict[str, Any]:
+    return {"mount": {}, "access_mode": {"mode": WRITERS}}
 
 
 @dataclass(frozen=True)

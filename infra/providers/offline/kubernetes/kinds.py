@@ -154,9 +154,3 @@ def of_token(token: str) -> Kind:
         "(infra/providers/offline/kubernetes/kinds.py) with what its replacement and its await need, "
         "or run where the official plugin can be installed"
     )
-
-
-def of_object(obj: dict[str, str]) -> Kind:
-    """The known kind of an object read from the cluster, such as an await's."""
-    group, _, version = obj["apiVersion"].rpartition("/")
-    return of_token(f"kubernetes:{group or 'core'}/{version}:{obj['kind']}")
