@@ -228,7 +228,7 @@ def _remove_chains(command: str, table: str) -> None:
     rules = call("--list-rules")
     chains = [rule.split()[1] for rule in rules if rule.startswith("-N NETAVARK")]
     # A chain of one network (NETAVARK-<digest>) that is left means that another podman still uses the shared ones.
-    shared = {"NETAVARK_FORWARD", "NETAVARK_INPUT", "NETAVARK_ISOLATION_2", "NETAVARK_ISOLATION_3"}
+    shared = {"NETAVARK_FORWARD", "NETAVARK_INPUT", *(f"NETAVARK_ISOLATION_{number}" for number in (1, 2, 3))}
     if any(chain not in shared and not chain.startswith("NETAVARK-HOSTPORT-") for chain in chains):
         return
     for rule in rules:
