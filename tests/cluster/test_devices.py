@@ -19,9 +19,11 @@ from infra import nodes
 from infra.accelerators import SIMULATED, SIMULATED_DEVICES, SIMULATED_DRA, SIMULATIONS
 from infra.nodes import Offer
 from infra.platform.dra_driver import DRIVER
+from infra.platform.monitoring import names
 from ops import cluster, machines, sites
 from ops.console import Failure
 from ops.up import load
+from tests.cluster import watching
 from tests.cluster.conftest import ENVIRONMENT
 
 SETTINGS = load(ENVIRONMENT)
@@ -166,6 +168,11 @@ class ByPlugin(Lab):
     def lost(self, host: str) -> bool:
         return self.devices(host) == (SIMULATED_DEVICES, 0)
 
+    def told_of(self, host: str) -> bool:
+        """Whether Prometheus has begun to count the time after which DeviceUnhealthy fires for a host, or it does."""
+        with watching.api(ENVIRONMENT, self.site, "svc/prometheus", names.PROMETHEUS_PORT) as prometheus:
+            return bool(prometheus.query(f'ALERTS{{alertname="DeviceUnhealthy", node="{host}"}}'))
+
 
 class ByClaim(Lab):
     """Devices that a driver tells the API of."""
@@ -286,8 +293,14 @@ def test_a_plugin_that_dies_takes_no_pod_with_it_and_its_devices_come_back(lab: 
 def test_devices_without_their_plugin_are_unhealthy_and_get_no_pod_until_it_is_back(lab: Lab) -> None:
     """The kubelet does that when it has lost the plugin; a driver's devices it forgets after half a minute."""
     before, host = lab.user()
+    # Of a driver that is not wanted on a host any more nothing is left to be told of.
+    watched = isinstance(lab, ByPlugin) and SETTINGS.platform.monitoring is not None
+    if watched:
+        wait_for("nobody tells of it", lambda: not lab.told_of(host))
     with _without_plugin(lab, host):
         wait_for("none can be handed out", lambda: lab.lost(host))
+        if watched:
+            wait_for("Prometheus sees it", lambda: lab.told_of(host), 120)
         lab.start("late", host=host)
         wait_for("the scheduler says why", lambda: lab.refused("late"))
         assert _unharmed(before, lab.pod("user")), "who has a device keeps it"
