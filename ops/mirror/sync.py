@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Collection, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -210,9 +211,11 @@ def _write_index(store: Store, records: dict[str, Meta], index: Path, absent: It
     text = json.dumps(content, indent=1, sort_keys=True) + "\n"
     if not index.exists() or index.read_text() != text:
         index.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = index.with_suffix(".new")
-        unfinished.write_text(text)
-        unfinished.rename(index)
+        # A name of its own: another sync may be writing the same.
+        with tempfile.NamedTemporaryFile("w", dir=index.parent, prefix=f"{index.name}.", delete=False) as unfinished:
+            unfinished.write(text)
+        Path(unfinished.name).chmod(0o644)
+        Path(unfinished.name).rename(index)
 
 
 def _unseen(one: Planned) -> dict[str, Any]:

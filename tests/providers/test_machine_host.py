@@ -117,7 +117,7 @@ print(json.dumps(hostprep._nft_tables()))
 
 @pytest.mark.machine
 @pytest.mark.parametrize(
-    ("others", "left"), [([], ["inet kept"]), (["NETAVARK-1D8721804F16F"], ["inet kept", "ip nat"])]
+    ("others", "left"), [([], ["inet kept"]), (["NETAVARK-1D8721804F16F"], ["inet kept", "ip nat", "ip filter"])]
 )
 def test_packet_filters_go_unless_another_podman_uses_them(others: list[str], left: list[str]) -> None:
     command = ["unshare", "--net", sys.executable, "-c", FILTERS, *others]

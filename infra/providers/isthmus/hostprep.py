@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import resource
 import subprocess
 from collections.abc import Iterator
@@ -211,8 +212,11 @@ def release(holder: Path) -> list[str]:
 def remove_packet_filters(keep: list[str]) -> None:
     """Take away netavark's shared chains once no network uses them, then the empty tables that came with them."""
     for command in ("iptables", "ip6tables"):
-        for table in ("nat", "filter", "mangle"):
-            _remove_chains(command, table)
+        # A chain of one network (NETAVARK-<digest>) that is left means that another podman still uses the shared ones,
+        # those too of tables where a network has none of its own.
+        if not any(re.fullmatch("NETAVARK-[0-9A-F]+", chain) for chain in _chains(_rules(command, "nat"))):
+            for table in ("nat", "filter", "mangle"):
+                _remove_chains(command, table)
     for table in _nft_tables():
         if table in keep:
             continue
@@ -221,16 +225,21 @@ def remove_packet_filters(keep: list[str]) -> None:
             attempt("nft", "delete", "table", *table.split())
 
 
-def _remove_chains(command: str, table: str) -> None:
-    def call(*arguments: str) -> list[str]:
-        return attempt(command, "--wait", "--table", table, *arguments).splitlines()
+def _rules(command: str, table: str) -> list[str]:
+    return attempt(command, "--wait", "--table", table, "--list-rules").splitlines()
 
-    rules = call("--list-rules")
-    chains = [rule.split()[1] for rule in rules if rule.startswith("-N NETAVARK")]
-    # A chain of one network (NETAVARK-<digest>) that is left means that another podman still uses the shared ones.
-    shared = {"NETAVARK_FORWARD", "NETAVARK_INPUT", *(f"NETAVARK_ISOLATION_{number}" for number in (1, 2, 3))}
-    if any(chain not in shared and not chain.startswith("NETAVARK-HOSTPORT-") for chain in chains):
-        return
+
+def _chains(rules: list[str]) -> list[str]:
+    """Netavark's, of a table with these rules."""
+    return [rule.split()[1] for rule in rules if rule.startswith("-N NETAVARK")]
+
+
+def _remove_chains(command: str, table: str) -> None:
+    def call(*arguments: str) -> None:
+        attempt(command, "--wait", "--table", table, *arguments)
+
+    rules = _rules(command, table)
+    chains = _chains(rules)
     for rule in rules:
         words = rule.split()
         if words[0] == "-A" and any(chain in words[2:] for chain in chains) and words[1] not in chains:
