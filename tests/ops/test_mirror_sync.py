@@ -6,6 +6,8 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +247,21 @@ def test_two_syncs_at_once_make_everything_once(lab: Lab) -> None:
         thread.join()
     assert faults == []
     assert lab.calls() == 2
+
+
+def test_an_index_that_several_write_at_once_is_whole_and_nothing_is_left_beside_it(lab: Lab) -> None:
+    lab.sync()
+    meta = lab.store.find("first", lab.key("first"))
+    assert meta
+
+    def write(number: int) -> None:
+        filling._write_index(lab.store, {"first": replace(meta, version=f"v{number}")}, lab.index, [], keep=False)
+
+    beside = {*lab.index.parent.iterdir()}
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(200)))
+    assert Index.load(lab.index).artifact("first").version.startswith("v")
+    assert {*lab.index.parent.iterdir()} == beside
 
 
 def test_verify_finds_damage(lab: Lab) -> None:
