@@ -109,7 +109,7 @@ run("iptables -t nat -A POSTROUTING -j NETAVARK-HOSTPORT-MASQ")
 for chain in ("NETAVARK_FORWARD", "NETAVARK_ISOLATION_1", "NETAVARK_ISOLATION_2"):
     run(f"iptables -N {chain}")
 run("iptables -A NETAVARK_ISOLATION_1 -j NETAVARK_ISOLATION_2")
-run("iptables -A FORWARD -j NETAVARK_FORWARD")
+subprocess.run([*"iptables -A FORWARD -m comment --comment".split(), "two words", "-j", "NETAVARK_FORWARD"], check=True)
 hostprep.remove_packet_filters(keep=before)
 print(json.dumps(hostprep._nft_tables()))
 """

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import shlex
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -241,7 +242,7 @@ def _remove_chains(command: str, table: str) -> None:
     rules = _rules(command, table)
     chains = _chains(rules)
     for rule in rules:
-        words = rule.split()
+        words = shlex.split(rule)  # a comment is in quotes
         if words[0] == "-A" and any(chain in words[2:] for chain in chains) and words[1] not in chains:
             call("--delete", *words[1:])
     for chain in chains:
