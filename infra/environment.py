@@ -103,10 +103,7 @@ class Host(Model):
 
 class Onprem(Model):
     provisioner: Literal["lab", "hosts"] = Field(description="lab boots machines here; hosts are there already")
-    reset_allowed: bool = Field(
-        default=False,
-        description="may `pulumi destroy` wipe the hosts and their cluster; without it they are protected",
-    )
+    reset_allowed: bool = Field(default=False, description="may `pulumi destroy` wipe the hosts; else it is refused")
     check_hosts: bool = Field(default=False, description="does every preview run Ansible's check mode on the hosts")
     cluster: Cluster
     network: SiteNetwork

@@ -11,7 +11,7 @@ import pytest
 from infra.environment import Environment
 from infra.providers.isthmus.podman import Podman
 from ops import cluster, engine, machines, predict
-from tests.e2e import account
+from tests import aws_account
 from tests.e2e.both_sites import ALIAS_KEY, Champions, a_prediction, edited, served, wait_for
 from tests.e2e.polling import Poller
 
@@ -33,7 +33,7 @@ def test_make_env_opens_the_cloud_sites_cluster(make) -> None:
 
 
 def test_the_aws_api_holds_what_the_environment_says(settings: Environment, aws) -> None:
-    assert account.found(aws) == account.said_by(settings)
+    assert aws_account.found(aws) == aws_account.said_by(settings)
 
 
 def test_what_somebody_changed_in_the_account_is_reported_and_healed(
@@ -42,7 +42,7 @@ def test_what_somebody_changed_in_the_account_is_reported_and_healed(
     cloud = settings.cloud
     assert cloud is not None
     group = cloud.node_groups[0]
-    name = account.node_group(aws("eks"), cloud.cluster.name, group.name)["nodegroupName"]
+    name = aws_account.node_group(aws("eks"), cloud.cluster.name, group.name)["nodegroupName"]
     there = {"clusterName": cloud.cluster.name, "nodegroupName": name}
     changed = {"minSize": group.min, "desiredSize": group.desired, "maxSize": group.max + 1}
     aws("eks").update_nodegroup_config(**there, scalingConfig=changed)

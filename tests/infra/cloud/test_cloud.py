@@ -38,8 +38,12 @@ def test_the_files_cover_both_ways_of_every_choice() -> None:
 def test_nodes_and_api_are_in_private_subnets_only(cloud: Recorded) -> None:
     private = {f"{one.name}-id" for one in cloud.of("ec2/subnet:Subnet") if one.name.startswith("private-")}
     assert len(private) == 3
-    for group in cloud.of("eks/nodeGroup:NodeGroup"):
-        assert group.inputs["subnetIds"] and set(group.inputs["subnetIds"]) <= private
+    settings = cloud.environment.cloud
+    assert settings is not None
+    for group in settings.node_groups:
+        own = {f"private-{zone[-1]}-id" for zone in settings.zones_of(group)}
+        assert own <= private
+        assert set(cloud.one("eks/nodeGroup:NodeGroup", group.name).inputs["subnetIds"]) == own
     assert set(cloud.one("eks/cluster:Cluster").inputs["vpcConfig"]["subnetIds"]) == private
 
 

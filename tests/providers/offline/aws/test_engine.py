@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from infra import environment
-from tests.e2e import account
+from tests import aws_account
 from tests.providers.offline.aws.conftest import laboratory
 
 pytestmark = pytest.mark.engine
@@ -32,7 +32,7 @@ def test_all_of_it_is_made(stack, aws) -> None:
     for token in UNEXERCISED:
         assert made.diagnostics.count(f"not exercised here: {token} ") == 1, token
     assert made.diagnostics.count("not exercised here") == len(UNEXERCISED)
-    assert account.found(aws) == account.said_by(environment.load(stack.folder / "laboratory.yaml"))
+    assert aws_account.found(aws) == aws_account.said_by(environment.load(stack.folder / "laboratory.yaml"))
     for bucket in aws("s3").list_buckets()["Buckets"]:
         name = bucket["Name"]
         assert aws("s3").get_bucket_versioning(Bucket=name)["Status"] == "Enabled"
@@ -65,7 +65,7 @@ def test_what_somebody_changed_is_reported_and_healed(stack, aws) -> None:
     models = next(b["Name"] for b in aws("s3").list_buckets()["Buckets"] if b["Name"].startswith("models-"))
     vpc = aws("ec2").describe_vpcs(Filters=[{"Name": "cidr", "Values": ["10.42.0.0/16"]}])["Vpcs"][0]["VpcId"]
     size = {"minSize": 0, "desiredSize": 0, "maxSize": 4}
-    name = account.node_group(aws("eks"), CLUSTER, "general")["nodegroupName"]
+    name = aws_account.node_group(aws("eks"), CLUSTER, "general")["nodegroupName"]
     aws("eks").update_nodegroup_config(clusterName=CLUSTER, nodegroupName=name, scalingConfig=size)
     aws("s3").put_bucket_versioning(Bucket=models, VersioningConfiguration={"Status": "Suspended"})
     aws("ec2").delete_tags(Resources=[vpc], Tags=[{"Key": "isthmus:environment"}])
@@ -81,7 +81,7 @@ def test_what_somebody_changed_is_reported_and_healed(stack, aws) -> None:
     assert planned.operations == expected, planned.text[-3000:]
     healed = stack.up()
     assert (healed.code, healed.operations) == (0, expected), healed.text[-3000:]
-    group = account.node_group(aws("eks"), CLUSTER, "general")
+    group = aws_account.node_group(aws("eks"), CLUSTER, "general")
     assert group["scalingConfig"]["desiredSize"] == 2
     assert aws("s3").get_bucket_versioning(Bucket=models)["Status"] == "Enabled"
     assert stack.up().operations == {}
@@ -92,7 +92,7 @@ def test_a_change_in_the_file_touches_what_it_names(stack, aws) -> None:
     (stack.folder / "laboratory.yaml").write_text(text)
     changed = stack.up()
     assert (changed.code, changed.operations) == (0, {("NodeGroup", "general"): "update"}), changed.text[-3000:]
-    group = account.node_group(aws("eks"), CLUSTER, "general")
+    group = aws_account.node_group(aws("eks"), CLUSTER, "general")
     assert group["scalingConfig"] == {"minSize": 1, "desiredSize": 3, "maxSize": 5}
 
 
