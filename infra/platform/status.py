@@ -35,7 +35,7 @@ LISTED: Final = {
     "": ("nodes", "pods"),
     "apps": ("deployments", "statefulsets", "daemonsets"),
     "batch": ("jobs",),
-    "resource.k8s.io": ("deviceclasses", "resourceclaims", "resourceslices"),
+    "resource.k8s.io": ("deviceclasses", "devicetaintrules", "resourceclaims", "resourceslices"),
 }
 """Group -> resources that it may list: all that workloads/status asks for (LISTS of its kubernetes.py)."""
 

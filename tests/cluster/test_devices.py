@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from infra import nodes
+from infra import addressing, nodes
 from infra.accelerators import SIMULATED, SIMULATED_DEVICES, SIMULATED_DRA, SIMULATIONS
 from infra.nodes import Offer
 from infra.platform.dra_driver import DRIVER
@@ -196,6 +196,14 @@ class ByClaim(Lab):
 
     lost = without
 
+    def shown(self, host: str) -> tuple[int, int]:
+        """How many the status page shows of a host, and how many of them are well."""
+        assert SETTINGS.platform.status
+        url = addressing.status_url(sites.one(SETTINGS, self.site).network, SETTINGS.platform.status.port)
+        (node,) = [one for one in watching.page(url)["cluster"]["value"]["nodes"] if one["name"] == host]
+        (device,) = [one for one in node["devices"] if one["name"] == SIMULATED_DRA]
+        return device["capacity"], device["allocatable"]
+
 
 KINDS: dict[str, type[Lab]] = {"simulated": ByPlugin, "simulated-dra": ByClaim}
 
@@ -324,8 +332,11 @@ def test_a_plugin_registers_again_after_the_kubelet_was_restarted(lab: Lab) -> N
 
 @by_claim
 def test_a_single_device_that_is_called_ill_gets_no_pod_until_it_is_well(lab: Lab) -> None:
+    assert isinstance(lab, ByClaim)
     host, (ill, well) = lab.hosts[0], lab.seen
     with _tainted(lab, host, ill):
+        if SETTINGS.platform.status:
+            wait_for("the status page shows it", lambda: lab.shown(host) == (2, 1))
         lab.start("first", host=host)
         wait_for("the first runs", lambda: lab.runs("first"))
         assert lab.kubectl("logs", "first", "-n", lab.namespace).strip() == well

@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from infra import addressing
@@ -39,22 +38,6 @@ def url(environment: str, site: str) -> str:
     return addressing.status_url(sites.one(settings, site).network, settings.platform.status.port)
 
 
-def get(url: str) -> httpx.Response:
-    answer = httpx.get(url, timeout=10, trust_env=False)
-    answer.raise_for_status()
-    return answer
-
-
-def told(url: str) -> dict[str, Any]:
-    """What the page tells of its site, once it knows every part of it."""
-
-    def known() -> dict[str, Any] | None:
-        found = get(f"{url}/api/site").json()
-        return found if not [part for part in ("cluster", "champion", "alerts") if found[part]["fault"]] else None
-
-    return watching.eventually(60, known, lambda: get(f"{url}/api/site").text)
-
-
 def test_it_tells_of_every_node_what_kubectl_does(environment: str, site: str, url: str) -> None:
     def of_kubectl() -> dict[str, tuple[bool, str, bool]]:
         return {
@@ -67,7 +50,7 @@ def test_it_tells_of_every_node_what_kubectl_does(environment: str, site: str, u
         }
 
     def of_page() -> dict[str, tuple[bool, str, bool]]:
-        nodes = told(url)["cluster"]["value"]["nodes"]
+        nodes = watching.page(url)["cluster"]["value"]["nodes"]
         return {one["name"]: (one["ready"], one["version"], one["schedulable"]) for one in nodes}
 
     assert agree(of_page, of_kubectl)
@@ -83,7 +66,7 @@ def test_it_counts_the_pods_that_kubectl_counts(environment: str, site: str, url
         return {namespace: (sum(ready), len(ready)) for namespace, ready in found.items()}
 
     def of_page() -> dict[str, tuple[int, int]]:
-        spaces = told(url)["cluster"]["value"]["namespaces"]
+        spaces = watching.page(url)["cluster"]["value"]["namespaces"]
         return {one["name"]: (one["ready"], one["pods"]) for one in spaces if one["pods"]}
 
     assert agree(of_page, of_kubectl)
@@ -105,10 +88,10 @@ def test_what_is_requested_of_a_node_is_what_the_scheduler_counts(environment: s
         (line,) = [one for one in lines[lines.index("Allocated resources:") :] if one.split()[:1] == ["cpu"]]
         return int(line.split("(")[1].split("%")[0])
 
-    for node in told(url)["cluster"]["value"]["nodes"]:
+    for node in watching.page(url)["cluster"]["value"]["nodes"]:
 
         def close(name: str = node["name"]) -> bool | None:
-            now = {one["name"]: one["cpu"] for one in told(url)["cluster"]["value"]["nodes"]}[name]
+            now = {one["name"]: one["cpu"] for one in watching.page(url)["cluster"]["value"]["nodes"]}[name]
             return True if abs(100 * now["requested"] / now["allocatable"] - described(name)) <= 1 else None
 
         watching.eventually(60, close, lambda: f"of {node['name']} the page says {node['cpu']}")  # noqa: B023
@@ -117,9 +100,9 @@ def test_what_is_requested_of_a_node_is_what_the_scheduler_counts(environment: s
 def test_the_champion_is_what_inference_serves(environment: str, site: str, url: str) -> None:
     settings = load(environment)
     ingress = addressing.ingress_url(sites.one(settings, site).network)
-    assert get(f"{ingress}{INGRESS_CHECK_PATH}").status_code == 200
-    served = get(f"{ingress}/v2/models/{settings.workloads.inference.model}").json()
-    champion = told(url)["champion"]["value"]
+    assert watching.get(f"{ingress}{INGRESS_CHECK_PATH}").status_code == 200
+    served = watching.get(f"{ingress}/v2/models/{settings.workloads.inference.model}").json()
+    champion = watching.page(url)["champion"]["value"]
     assert (champion["version"], champion["digest"]) == (served["versions"][0], served["parameters"]["digest"])
 
 
@@ -127,11 +110,11 @@ def test_each_site_shows_the_other(environment: str, url: str) -> None:
     expected = {one.cluster.name for one in sites.of(load(environment)).values()}
 
     def shown() -> bool | None:
-        page = get(url).text
+        page = watching.get(url).text
         return True if all(f'id="{name}"' in page for name in expected) and "no answer" not in page else None
 
-    watching.eventually(90, shown, lambda: get(url).text)
-    assert get(url).text.count("<section") == len(expected)
+    watching.eventually(90, shown, lambda: watching.get(url).text)
+    assert watching.get(url).text.count("<section") == len(expected)
 
 
 def test_it_may_change_nothing_and_see_no_secret(environment: str, site: str) -> None:
@@ -154,7 +137,7 @@ def test_it_may_change_nothing_and_see_no_secret(environment: str, site: str) ->
 def test_a_browser_shows_it(environment: str, site: str, url: str) -> None:
     picture = state(environment) / f"status-{site}.png"
     picture.unlink(missing_ok=True)
-    champion = told(url)["champion"]["value"]
+    champion = watching.page(url)["champion"]["value"]
     with tempfile.TemporaryDirectory() as profile:
         dom = browse(url, profile, "--dump-dom")
         browse(url, profile, f"--screenshot={picture}", f"--window-size={WIDTH},1600", "--hide-scrollbars")

@@ -1,4 +1,4 @@
-"""Prometheus, Alertmanager and the view over both sites, asked through a port that kubectl forwards."""
+"""Prometheus, Alertmanager and the view over both sites, through a port that kubectl forwards; the status page."""
 
 from __future__ import annotations
 
@@ -22,6 +22,23 @@ from infra.platform.monitoring import names, sending
 from ops import cluster, engine
 
 T = TypeVar("T")
+
+
+def get(url: str) -> httpx.Response:
+    """A good answer."""
+    answer = httpx.get(url, timeout=10, trust_env=False)
+    answer.raise_for_status()
+    return answer
+
+
+def page(url: str) -> dict[str, Any]:
+    """What a status page tells of its site, once it knows every part of it."""
+
+    def known() -> dict[str, Any] | None:
+        found = get(f"{url}/api/site").json()
+        return found if not [part for part in ("cluster", "champion", "alerts") if found[part]["fault"]] else None
+
+    return eventually(60, known, lambda: get(f"{url}/api/site").text)
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,7 @@ def test_it_may_list_what_it_shows_and_do_nothing_else(resources: list[Resource]
         "daemonsets",
         "jobs",
         "deviceclasses",
+        "devicetaintrules",
         "resourceclaims",
         "resourceslices",
     }

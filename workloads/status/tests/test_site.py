@@ -18,8 +18,11 @@ from workloads.status.tests.world import (
     node,
     pod,
     resource_slice,
+    taint_rule,
     workload,
 )
+
+DRIVER = "gpu.example.com"
 
 
 def told(client: httpx.Client) -> dict[str, Any]:
@@ -70,6 +73,41 @@ def test_devices_that_pods_have_by_claims_are_counted_by_node_and_driver(world: 
     assert first["net.example.com"]["capacity"] == 1
     assert second["example.com/gpu"] == gpus | {"capacity": 1, "requested": 0}
     assert {*first, *second} == {"example.com/resource", "example.com/gpu", "net.example.com"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "allocatable"),
+    [
+        (taint_rule(driver=DRIVER, pool="onprem-1", device="gpu-0"), [1, 2]),
+        (taint_rule(pool="onprem-1"), [0, 2]),
+        (taint_rule("NoExecute", device="gpu-1"), [1, 1]),
+        (taint_rule(), [0, 0]),
+        (taint_rule("None"), [2, 2]),
+        (taint_rule(driver="net.example.com"), [2, 2]),
+        ({"metadata": {"name": "of nothing"}, "spec": {"taint": {"key": "ill", "effect": "NoSchedule"}}}, [2, 2]),
+    ],
+)
+def test_a_device_that_an_administrator_calls_ill_is_not_well(
+    world: World, opened: Open, rule: dict[str, Any], allocatable: list[int]
+) -> None:
+    world.lists["resourceslices"] = [resource_slice(one, "gpu-0", "gpu-1") for one in ("onprem-1", "onprem-2")]
+    world.lists["devicetaintrules"] = [rule]
+    nodes = told(opened())["cluster"]["value"]["nodes"]
+    devices = [one for node in nodes for one in node["devices"] if one["name"] == DRIVER]
+    assert [one["allocatable"] for one in devices] == allocatable
+    assert [one["capacity"] for one in devices] == [2, 2]
+
+
+def test_an_earlier_kubernetes_knows_no_rules_on_devices(world: World, opened: Open) -> None:
+    del world.lists["devicetaintrules"]
+    assert told(opened())["cluster"]["value"]["nodes"]
+
+
+def test_any_other_list_that_is_missing_is_told(world: World, opened: Open) -> None:
+    del world.lists["jobs"]
+    cluster = told(opened())["cluster"]
+    assert cluster["value"] is None
+    assert "/apis/batch/v1/jobs with HTTP 404" in cluster["fault"]
 
 
 def test_what_is_wrong_with_a_node_is_told(world: World, opened: Open) -> None:
@@ -164,6 +202,7 @@ def test_only_lists_are_asked_of_kubernetes(world: World, opened: Open) -> None:
             "/apis/resource.k8s.io/v1/resourceslices",
             "/apis/resource.k8s.io/v1/deviceclasses",
             "/apis/resource.k8s.io/v1/resourceclaims",
+            "/apis/resource.k8s.io/v1/devicetaintrules",
         )
     }
 

@@ -71,6 +71,12 @@ def claim(*devices: tuple[str, str], driver: str = "gpu.example.com") -> dict[st
     return {"metadata": {"name": "user-1", "namespace": "workloads"}, "spec": {"devices": {}}, "status": status}
 
 
+def taint_rule(effect: str = "NoSchedule", **selector: str) -> dict[str, Any]:
+    """An administrator's word on the devices that the selector names."""
+    taint = {"key": "ill", "effect": effect, "timeAdded": "2026-11-26T20:00:00Z"}
+    return {"metadata": {"name": "ill"}, "spec": {"deviceSelector": selector, "taint": taint}}
+
+
 def workload(namespace: str, name: str, spec: dict[str, Any], status: dict[str, Any]) -> dict[str, Any]:
     return {"metadata": {"name": name, "namespace": namespace}, "spec": spec, "status": status}
 
@@ -108,6 +114,7 @@ class World:
             "resourceslices": [],
             "deviceclasses": [],
             "resourceclaims": [],
+            "devicetaintrules": [],
         }
         self.alerts: Any = []
         self.champion: Any = {"name": "digits", "versions": ["v1-abc"], "parameters": {"digest": DIGEST}}
@@ -121,7 +128,10 @@ class World:
         match request.url.host:
             case "kubernetes":
                 assert request.headers["Authorization"] == "Bearer the-token"
-                return httpx.Response(200, json={"items": self.lists[path.rpartition("/")[2]]})
+                kind = path.rpartition("/")[2]
+                if kind not in self.lists:
+                    return httpx.Response(404, json={"kind": "Status", "code": 404})
+                return httpx.Response(200, json={"items": self.lists[kind]})
             case "alertmanager":
                 assert path == "/api/v2/alerts"
                 return httpx.Response(200, json=self.alerts)

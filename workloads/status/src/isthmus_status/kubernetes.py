@@ -144,6 +144,25 @@ class DeviceClass(Object):
     spec: ClassSpec = ClassSpec()
 
 
+class TaintSelector(Object):
+    """Which devices a rule is about: those with all that it names."""
+
+    driver: str = ""
+    pool: str = ""
+    device: str = ""
+
+
+class TaintRuleSpec(Object):
+    device_selector: TaintSelector | None = None
+    taint: DeviceTaint
+
+
+class TaintRule(Object):
+    """A DeviceTaintRule: an administrator's word on devices."""
+
+    spec: TaintRuleSpec
+
+
 class Allocated(Object):
     """A device that a claim has."""
 
@@ -180,12 +199,16 @@ LISTS: dict[str, str] = {
     "slices": "/apis/resource.k8s.io/v1/resourceslices",
     "classes": "/apis/resource.k8s.io/v1/deviceclasses",
     "claims": "/apis/resource.k8s.io/v1/resourceclaims",
+    "taint_rules": "/apis/resource.k8s.io/v1/devicetaintrules",
     "Deployment": "/apis/apps/v1/deployments",
     "StatefulSet": "/apis/apps/v1/statefulsets",
     "DaemonSet": "/apis/apps/v1/daemonsets",
     "Job": "/apis/batch/v1/jobs",
 }
 """All that is asked of the API; the account may list these and no more (infra/platform/status.py)."""
+
+YOUNG = ("taint_rules",)
+"""What API servers of earlier versions do not know, and so have none of."""
 
 
 def holds(conditions: list[Condition], kind: str) -> bool:

@@ -15,10 +15,15 @@ from isthmus_status.models import Alert, Champion, Cluster, Site
 from isthmus_status.settings import Settings
 
 M = TypeVar("M")
+NOTHING = b'{"items": []}'
 
 
 class Silent(Exception):
     """A source that does not say what it is asked for."""
+
+
+class Unknown(Silent):
+    """A source that does not know what it is asked for."""
 
 
 class Sources:
@@ -37,8 +42,8 @@ class Sources:
         headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
         answers = await asyncio.gather(
             *(
-                ask(self.client, f"{self.settings.kubernetes_url}{path}?resourceVersion=0", headers)
-                for path in kubernetes.LISTS.values()
+                self._listed(kind, f"{self.settings.kubernetes_url}{path}?resourceVersion=0", headers)
+                for kind, path in kubernetes.LISTS.items()
             )
         )
         lists = dict(zip(kubernetes.LISTS, answers, strict=True))
@@ -47,8 +52,17 @@ class Sources:
         slices = read(kubernetes.List[kubernetes.Slice], lists.pop("slices")).items
         classes = read(kubernetes.List[kubernetes.DeviceClass], lists.pop("classes")).items
         claims = read(kubernetes.List[kubernetes.Claim], lists.pop("claims")).items
+        rules = read(kubernetes.List[kubernetes.TaintRule], lists.pop("taint_rules")).items
         workloads = {kind: read(kubernetes.List[kubernetes.Workload], text).items for kind, text in lists.items()}
-        return cluster.cluster(nodes, pods, workloads, devices.by_node(slices, classes, claims))
+        return cluster.cluster(nodes, pods, workloads, devices.by_node(slices, classes, claims, rules))
+
+    async def _listed(self, kind: str, url: str, headers: Mapping[str, str]) -> bytes:
+        try:
+            return await ask(self.client, url, headers)
+        except Unknown:
+            if kind in kubernetes.YOUNG:
+                return NOTHING
+            raise
 
     async def champion(self) -> Champion:
         """What inference says that it serves."""
@@ -106,7 +120,8 @@ async def ask(client: httpx.AsyncClient, url: str, headers: Mapping[str, str] | 
     except httpx.HTTPError as fault:
         raise Silent(f"{where.host} does not answer: {str(fault) or type(fault).__name__}") from None
     if answer.status_code != 200:
-        raise Silent(f"{where.host} answers {where.path} with HTTP {answer.status_code}")
+        fault = Unknown if answer.status_code == 404 else Silent
+        raise fault(f"{where.host} answers {where.path} with HTTP {answer.status_code}")
     return answer.content
 
 
