@@ -196,13 +196,12 @@ class ByClaim(Lab):
 
     lost = without
 
-    def shown(self, host: str) -> tuple[int, int]:
-        """How many the status page shows of a host, and how many of them are well."""
+    def shown(self, host: str) -> list[tuple[int, int]]:
+        """How many the status page shows of a host, and how many of them are well; nothing while it knows of none."""
         assert SETTINGS.platform.status
         url = addressing.status_url(sites.one(SETTINGS, self.site).network, SETTINGS.platform.status.port)
         (node,) = [one for one in watching.page(url)["cluster"]["value"]["nodes"] if one["name"] == host]
-        (device,) = [one for one in node["devices"] if one["name"] == SIMULATED_DRA]
-        return device["capacity"], device["allocatable"]
+        return [(one["capacity"], one["allocatable"]) for one in node["devices"] if one["name"] == SIMULATED_DRA]
 
 
 KINDS: dict[str, type[Lab]] = {"simulated": ByPlugin, "simulated-dra": ByClaim}
@@ -336,7 +335,7 @@ def test_a_single_device_that_is_called_ill_gets_no_pod_until_it_is_well(lab: La
     host, (ill, well) = lab.hosts[0], lab.seen
     with _tainted(lab, host, ill):
         if SETTINGS.platform.status:
-            wait_for("the status page shows it", lambda: lab.shown(host) == (2, 1))
+            wait_for("the status page shows it", lambda: lab.shown(host) == [(2, 1)])
         lab.start("first", host=host)
         wait_for("the first runs", lambda: lab.runs("first"))
         assert lab.kubectl("logs", "first", "-n", lab.namespace).strip() == well
