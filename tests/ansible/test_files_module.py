@@ -60,6 +60,33 @@ def test_when_one_file_is_refused_none_is_touched(tmp_path: Path) -> None:
     assert bad.read_text() == "old"
 
 
+def test_a_file_that_needs_the_others_is_validated_beside_them(tmp_path: Path) -> None:
+    program, settings = tmp_path / "program", tmp_path / "settings"
+    files = (
+        {"dest": str(settings), "content": "text", "validate": f"{program} %s", "needs_others": True},
+        {"dest": str(program), "content": "#!/bin/sh\ngrep -q text $1\n", "mode": "0755"},
+    )
+    assert _run(*files)["changed_files"] == [str(settings), str(program)]
+    assert settings.read_text() == "text"
+    assert _run(*files)["changed"] is False
+
+    refused = _run(files[0] | {"content": "other"}, files[1])
+    assert refused["failed"] is True
+    assert "would not be valid" in refused["msg"]
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()}["settings"] == "text"
+    assert len(list(tmp_path.iterdir())) == 2, "nothing half-made is left"
+
+
+def test_a_file_that_needs_others_waits_for_all_of_them(tmp_path: Path) -> None:
+    late, bad = tmp_path / "late", tmp_path / "bad"
+    result = _run(
+        {"dest": str(late), "content": "new", "needs_others": True},
+        {"dest": str(bad), "content": "new", "validate": "/bin/false %s"},
+    )
+    assert result["failed"] is True
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_download_is_held_to_its_sum(tmp_path: Path) -> None:
     source, path = tmp_path / "source", tmp_path / "file"
     source.write_bytes(b"binary")

@@ -19,7 +19,8 @@ module: files
 short_description: Whole files, rendered or downloaded, and the units that read them, in one round trip
 description:
   - Makes each file what it is asked to be, with the folders above it. A file that is right is not touched.
-  - Every file is made beside its place and validated before it is put there, all before the first one is.
+  - Every file is made beside its place and validated before it is put there, all before the first one is. Those that
+    are not valid without the others are made when these are in place.
   - Then enables each unit, starts it, and restarts or reloads one whose files are newer than its last change of
     state; or stops it, or leaves it to somebody else to start it at boot. Changed unit files are read first.
   - Supports check mode, also where the folders are still missing, and diff.
@@ -41,6 +42,7 @@ options:
       sha256: {description: Its SHA-256 sum in hexadecimal; needed with url., type: str}
       mode: {description: Permissions., type: str, default: "0644"}
       validate: {description: "Command that must accept the new file, in place of %s.", type: str}
+      needs_others: {description: Whether it is valid only beside the other files., type: bool, default: false}
   units:
     description: systemd units, in the order in which they are started.
     type: list
@@ -98,6 +100,7 @@ class File:
         self.url: str | None = wanted["url"]
         self.mode = int(wanted["mode"], 8)
         self.validate: str | None = wanted["validate"]
+        self.needs_others: bool = wanted["needs_others"]
         self.content = None if wanted["content"] is None else wanted["content"].encode()
         self.sum = wanted["sha256"] if self.content is None else hashlib.sha256(self.content).hexdigest()
         self.differs = _sum(self.path) != self.sum
@@ -173,7 +176,12 @@ def _sum(path: pathlib.Path) -> str:
 
 
 def make(files: list[File]) -> None:
-    """All or nothing: no file is put in place before each could be made."""
+    """All or nothing, first of those that need no others: no file is put in place before each could be made."""
+    for part in (False, True):
+        _make([file for file in files if file.needs_others is part])
+
+
+def _make(files: list[File]) -> None:
     try:
         with concurrent.futures.ThreadPoolExecutor(DOWNLOADS) as pool:
             list(pool.map(File.prepare, [file for file in files if file.differs]))
@@ -193,6 +201,7 @@ def main() -> None:
         "sha256": {"type": "str"},
         "mode": {"type": "str", "default": "0644"},
         "validate": {"type": "str"},
+        "needs_others": {"type": "bool", "default": False},
     }
     module = AnsibleModule(
         argument_spec={
