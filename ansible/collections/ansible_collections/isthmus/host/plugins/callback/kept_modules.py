@@ -37,7 +37,7 @@ DOCUMENTATION = """
       - enable in configuration
 """
 
-OURS = ("ansible.modules.", "ansible_collections.isthmus.host.")
+PINNED = ("ansible.modules.", "ansible_collections.isthmus.host.")
 """Begins of names: others may change without a change of version."""
 
 KEPT_S = 30 * 86400
@@ -53,7 +53,7 @@ def lay(kept: Path, cache: Path) -> None:
     """Puts what is kept where Ansible looks for what it has built."""
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     for module in kept.glob("*"):
-        if module.name.startswith(OURS):
+        if module.name.startswith(PINNED):
             (cache / module.name).symlink_to(module)
 
 
@@ -62,7 +62,7 @@ def keep(cache: Path, kept: Path) -> None:
     kept.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.utime(kept)
     for module in cache.glob("*"):
-        built = module.name.startswith(OURS) and not module.name.endswith((".lock", "-part"))
+        built = module.name.startswith(PINNED) and not module.name.endswith((".lock", "-part"))
         if built and not module.is_symlink():
             unfinished = kept / f".{module.name}.{os.getpid()}"
             shutil.copyfile(module, unfinished)
