@@ -54,11 +54,11 @@ def test_a_plugin_tolerates_the_taints_of_its_nodes_alone() -> None:
 def test_both_sites_have_the_same_plugin() -> None:
     hybrid = recording.hybrid()
 
-    def shown(site: nodes.Site) -> dict[str, Any]:
-        return {one.name: one.inputs for one in registered(hybrid, site)}
+    def shown(site: nodes.Site) -> dict[tuple[str, str], Any]:
+        return {(one.kind, one.name): one.inputs for one in registered(hybrid, site)}
 
     assert shown("onprem") == shown("cloud")
-    assert {"device-plugin-simulated", "device-plugin-simulated-dra"} <= {*shown("cloud")}
+    assert {"device-plugin-simulated", "device-plugin-simulated-dra"} <= {name for _, name in shown("cloud")}
 
 
 def test_a_driver_of_claims_runs_where_the_devices_are_and_keeps_what_pods_have_over_a_reboot() -> None:
