@@ -200,8 +200,8 @@ class ByClaim(Lab):
         """How many the status page shows of a host, and how many of them are well; nothing while it knows of none."""
         assert SETTINGS.platform.status
         url = addressing.status_url(sites.one(SETTINGS, self.site).network, SETTINGS.platform.status.port)
-        (node,) = [one for one in watching.page(url)["cluster"]["value"]["nodes"] if one["name"] == host]
-        return [(one["capacity"], one["allocatable"]) for one in node["devices"] if one["name"] == SIMULATED_DRA]
+        devices = {node["name"]: node["devices"] for node in watching.page(url)["cluster"]["value"]["nodes"]}[host]
+        return [(one["capacity"], one["allocatable"]) for one in devices if one["name"] == SIMULATED_DRA]
 
 
 KINDS: dict[str, type[Lab]] = {"simulated": ByPlugin, "simulated-dra": ByClaim}
@@ -334,8 +334,7 @@ def test_a_single_device_that_is_called_ill_gets_no_pod_until_it_is_well(lab: La
     assert isinstance(lab, ByClaim)
     host, (ill, well) = lab.hosts[0], lab.seen
     with _tainted(lab, host, ill):
-        if SETTINGS.platform.status:
-            wait_for("the status page shows it", lambda: lab.shown(host) == [(2, 1)])
+        wait_for("the status page shows it", lambda: not SETTINGS.platform.status or lab.shown(host) == [(2, 1)])
         lab.start("first", host=host)
         wait_for("the first runs", lambda: lab.runs("first"))
         assert lab.kubectl("logs", "first", "-n", lab.namespace).strip() == well
