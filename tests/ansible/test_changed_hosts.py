@@ -16,14 +16,13 @@ from tests.ansible.conftest import ANSIBLE
 
 GROUPS = {"control_plane": ["cp-1", "cp-2"], "worker": ["cp-1", "w-1", "w-2"], "load_balancer": ["lb-1", "lb-2"]}
 EVERYBODY = ["cp-1", "cp-2", "lb-1", "lb-2", "w-1", "w-2"]
-ALWAYS = {"Names": EVERYBODY, "Nodes": ["cp-1"]}
-"""Plays whose roles depend on who is in the inventory, once the run's own hosts are in the cluster."""
+ALWAYS = {"Firewalls": EVERYBODY, "Names": EVERYBODY, "Nodes": ["cp-1"]}
+"""Plays whose roles depend on who is in the inventory, before the run's own hosts are in the cluster or at its end."""
 
-FIREWALLS_AFTER = "Firewalls of those that the run is not about"
 BALANCERS_AFTER = "Load balancers of the nodes that joined"
 BALANCERS = ["lb-1", "lb-2"]
-ITSELF = "Hosts"
-"""The play about a host alone."""
+ITSELF = ("Operating systems", "Container runtimes and kubelets")
+"""Plays about a host alone."""
 
 
 def _members(changed: list[str], tmp_path: Path, groups: dict[str, list[str]] = GROUPS) -> dict[str, list[str]]:
@@ -46,10 +45,6 @@ def _members(changed: list[str], tmp_path: Path, groups: dict[str, list[str]] = 
     plays: list[dict[str, Any]] = yaml.safe_load((ANSIBLE / "site.yml").read_text())
     of = {play["name"]: sorted(host.name for host in inventory.get_hosts(play["hosts"])) for play in plays[1:]}
     return {name: members for name, members in of.items() if members}
-
-
-def _others(changed: list[str]) -> dict[str, list[str]]:
-    return {FIREWALLS_AFTER: [host for host in EVERYBODY if host not in changed]}
 
 
 LEAVERS = ("Load balancers that left", "Workers that left")
@@ -91,7 +86,7 @@ def test_who_left_is_in_the_plays_that_take_back_what_it_was_given_and_in_no_oth
 
 def test_a_load_balancer_lets_go_while_the_others_hear_it_and_a_worker_once_its_node_is_gone() -> None:
     order = [play["name"] for play in yaml.safe_load((ANSIBLE / "site.yml").read_text())]
-    drain, balancers, firewalls = (order.index(name) for name in ("Nodes that left", LEAVERS[0], ITSELF))
+    drain, balancers, firewalls = (order.index(name) for name in ("Nodes that left", LEAVERS[0], "Firewalls"))
     assert drain < balancers < firewalls
     assert order.index("Nodes") < order.index(LEAVERS[1]), "where the cluster did not answer before, nodes go there"
 
@@ -112,22 +107,22 @@ def _told() -> dict[str, Any]:
 def test_of_the_other_hosts_only_those_plays_are_that_depend_on_who_is_there(
     changed: list[str], also: tuple[str, ...], tmp_path: Path
 ) -> None:
-    assert _members(changed, tmp_path) == ALWAYS | _others(changed) | {BALANCERS_AFTER: BALANCERS} | dict.fromkeys(
-        (ITSELF, *also), changed
+    assert _members(changed, tmp_path) == ALWAYS | {BALANCERS_AFTER: BALANCERS} | dict.fromkeys(
+        (*ITSELF, *also), changed
     )
 
 
 def test_one_load_balancer_concerns_all_of_them(tmp_path: Path) -> None:
     """One that the others do not know yet, and that hears nothing of them, would take the addresses."""
-    itself = dict.fromkeys((ITSELF, "Load balancers"), BALANCERS)
-    assert _members(["lb-2"], tmp_path) == ALWAYS | _others(BALANCERS) | itself
+    itself = dict.fromkeys((*ITSELF, "Load balancers"), BALANCERS)
+    assert _members(["lb-2"], tmp_path) == ALWAYS | itself
 
 
 def test_one_control_plane_concerns_all_of_them(tmp_path: Path) -> None:
     both = ["cp-1", "cp-2"]
-    also = dict.fromkeys((ITSELF, "Images of kubeadm", "Control planes", "Images of pods"), both)
+    also = dict.fromkeys((*ITSELF, "Images of kubeadm", "Control planes", "Images of pods"), both)
     also |= {"Nodes that left": ["cp-1"], BALANCERS_AFTER: BALANCERS}
-    assert _members(["cp-2"], tmp_path) == ALWAYS | _others(both) | also
+    assert _members(["cp-2"], tmp_path) == ALWAYS | also
 
 
 def test_a_load_balancer_that_is_a_control_plane_concerns_all_of_both(tmp_path: Path) -> None:
@@ -137,18 +132,18 @@ def test_a_load_balancer_that_is_a_control_plane_concerns_all_of_both(tmp_path: 
     assert found["Load balancers"] == ["cp-2", "w-1"]
 
 
-def test_the_others_hear_of_a_node_once_it_is_there() -> None:
+def test_the_others_let_a_node_in_before_it_joins_and_hear_of_it_once_it_is_there() -> None:
     order = [play["name"] for play in yaml.safe_load((ANSIBLE / "site.yml").read_text())]
     joins = [order.index(name) for name in ("Control planes", "Workers")]
-    assert max(order.index(name) for name in (ITSELF, "Load balancers")) < min(joins)
-    assert max(joins) < min(order.index(name) for name in (FIREWALLS_AFTER, "Names", BALANCERS_AFTER))
+    assert max(order.index(name) for name in ("Firewalls", *ITSELF, "Load balancers")) < min(joins)
+    assert max(joins) < min(order.index(name) for name in ("Names", BALANCERS_AFTER))
 
 
 def test_without_a_reason_to_leave_one_out_every_host_is_in_every_play_of_its_groups(tmp_path: Path) -> None:
     found = _members(EVERYBODY, tmp_path)
-    assert found[ITSELF] == EVERYBODY
+    assert [found[name] for name in ITSELF] == [EVERYBODY, EVERYBODY]
     assert found["Load balancers"] == ["lb-1", "lb-2"]
-    assert not {FIREWALLS_AFTER, BALANCERS_AFTER} & found.keys()
+    assert BALANCERS_AFTER not in found
     assert found["Nodes that left"] == ["cp-1"]
     assert found["Control planes"] == ["cp-1", "cp-2"]
     assert found["Workers"] == ["w-1", "w-2"]

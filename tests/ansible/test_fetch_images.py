@@ -76,7 +76,7 @@ def test_a_node_more_fetches_its_networks_image_before_it_joins_and_the_others_a
     (told,) = [one for play in preflight for task in play["tasks"] if "preflight_few" in (one := _facts(task))]
     known["preflight_few"] = templated(told["preflight_few"])
     plays = {play["name"]: play for play in yaml.safe_load((ANSIBLE / "site.yml").read_text())}
-    (role,) = [one for one in plays["Hosts"]["roles"] if one["role"] == "kubernetes_node"]
+    (role,) = [one for one in plays["Container runtimes and kubelets"]["roles"] if one["role"] == "kubernetes_node"]
     assert known["preflight_few"] is few
     assert templated(role["kubernetes_node_images"]) == at_once
     assert templated(plays["Images of pods"]["tasks"][0]["vars"]["kubernetes_node_images_after"]) == after

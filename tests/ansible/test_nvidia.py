@@ -34,7 +34,9 @@ def test_the_role_runs_on_the_hosts_of_its_group_alone() -> None:
     named = [play for play in plays if "nvidia" in str(play.get("roles", []))]
     assert [play["hosts"] for play in named] == ["nvidia:&changed"]
     order = [play["name"] for play in plays]
-    assert order.index("Hosts") < order.index("GPUs") < order.index("Control planes"), "containerd is there before"
+    assert order.index("Container runtimes and kubelets") < order.index("GPUs") < order.index("Control planes"), (
+        "containerd is there before"
+    )
 
 
 def test_containerd_gets_a_second_runtime_in_a_file_that_its_own_role_does_not_write(render: Render) -> None:

@@ -61,9 +61,7 @@ def test_containerd_reads_mirrors_and_follows_what_the_host_can(render: Render) 
 
 
 def test_a_registry_is_looked_for_in_the_mirror_under_its_own_name(render: Render) -> None:
-    text = render(
-        "registry_trust", "hosts.toml.j2", registry_trust_mirror_url="http://10.0.0.2:5000", registry="quay.io"
-    )
+    text = render("containerd", "hosts.toml.j2", containerd_mirror_url="http://10.0.0.2:5000", registry="quay.io")
     hosts = tomllib.loads(text)["host"]
 
     assert list(hosts) == ["http://10.0.0.2:5000/v2/quay.io"]
