@@ -60,6 +60,12 @@ def test_containerd_reads_mirrors_and_follows_what_the_host_can(render: Render) 
     assert runtime["cni"]["bin_dirs"] == ["/opt/cni/bin", "/usr/lib/cni"]
 
 
+def test_a_registry_more_does_not_restart_containerd() -> None:
+    (task,) = role_yaml("containerd", "tasks/main.yml")
+    (unit,) = task["isthmus.host.files"]["units"]
+    assert "registries" in task["isthmus.host.files"]["files"] and "registries" not in unit["files"]
+
+
 def test_a_registry_is_looked_for_in_the_mirror_under_its_own_name(render: Render) -> None:
     text = render("containerd", "hosts.toml.j2", containerd_mirror_url="http://10.0.0.2:5000", registry="quay.io")
     hosts = tomllib.loads(text)["host"]

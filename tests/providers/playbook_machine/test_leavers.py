@@ -57,7 +57,7 @@ def site(machine: dict[str, Any], inputs: dict[str, Any]) -> Iterator[dict[str, 
     on_machine(machine, "systemctl", "enable", "--now", "--quiet", "haproxy", "keepalived", "kubelet")
     deadline = time.monotonic() + 20
     while FLOATING not in on_machine(machine, "ip", "address") and time.monotonic() < deadline:
-        time.sleep(0.2)
+        time.sleep(0.2)  # keepalived listens for others before it takes it
     assert FLOATING in on_machine(machine, "ip", "address")
     node = inputs["inventory"]["all"]["hosts"]["node-1"]
     here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
