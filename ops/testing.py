@@ -18,11 +18,14 @@ UNIT = ("-m", NEEDS_NOTHING, "-n", "2")
 
 OF_THE_SITE = "lab or e2e"
 
-THROWAWAY = ("-m", f"not ({NEEDS_NOTHING}) and not ({OF_THE_SITE})", "-n", "2", "--dist", "loadfile", "--durations=20")
-"""Tests with engines, API servers and machines of their own, which are waited for more than they work."""
+THE_SITE = ("-m", f"({OF_THE_SITE}) and not rebuilds", "--durations=60")
+"""Tests of the one running environment, one after the other; the last takes it down."""
 
-THE_SITE = ("-m", OF_THE_SITE, "--durations=60")
-"""Tests of the one running environment, one after the other."""
+THROWAWAY = ("-m", f"not ({NEEDS_NOTHING}) and not ({OF_THE_SITE})", "-n", "2", "--dist", "loadfile", "--durations=20")
+"""Tests with engines, API servers and machines of their own, while the environment takes no processor from them."""
+
+REBUILT = ("-m", "rebuilds", "tests/e2e")
+"""The test that builds the environment again."""
 
 CHECKS = {
     "format": ["ruff", "format", "--check", "."],
@@ -59,7 +62,7 @@ def test(environment: str, args: list[str]) -> int:
     if not cluster.kubeconfig_file(environment).exists():
         up.up(environment)
     settings = {**os.environ, **engine.variables(environment), "ISTHMUS_ENV": environment}
-    runs: list[Sequence[str]] = [args] if args else [UNIT, THROWAWAY, THE_SITE]
+    runs: list[Sequence[str]] = [args] if args else [UNIT, THE_SITE, THROWAWAY, REBUILT]
     if not args and checked.passed(checked.tree()):
         print("unit tests: `make check` passed them on this tree", flush=True)
         runs = runs[1:]

@@ -1,4 +1,7 @@
-"""Down leaves nothing behind; an interrupted up is finished by the next. Last of all, since it builds the lab again."""
+"""Down leaves nothing behind; an interrupted up is finished by the next.
+
+Between the two, `make test` runs what needs no environment (see ops/testing.py).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+
+import pytest
 
 from infra.paths import ROOT, state
 from ops import footprint
@@ -17,14 +22,15 @@ INTO_THE_JOINS_S = 5.0
 """By then kubeadm runs on two hosts, where it goes on when Ansible is gone: the next run must not get in its way."""
 
 
-def test_down_leaves_nothing_and_an_interrupted_up_is_finished_by_the_next(
-    make, environment: str, tmp_path: Path
-) -> None:
+def test_down_leaves_nothing(make) -> None:
     make("down")  # fails itself on what was not there before the lab
     first = footprint.take()
     make("down")
     assert footprint.since(first) == []
 
+
+@pytest.mark.rebuilds
+def test_an_interrupted_up_is_finished_by_the_next(make, environment: str, tmp_path: Path) -> None:
     interrupted_in_the_joins(state(environment) / "logs" / "up.log", tmp_path / "said")
 
     make("up")

@@ -11,7 +11,7 @@ import pytest
 
 from infra.paths import ROOT
 from infra.providers.isthmus import hostprep
-from infra.providers.isthmus.hostprep import Host
+from infra.providers.isthmus.hostprep import REALTIME, REALTIME_FILE, Host
 
 SYSCTLS = {
     "net.bridge.bridge-nf-call-iptables": "1",
@@ -123,3 +123,18 @@ def test_packet_filters_go_unless_another_podman_uses_them(others: list[str], le
     command = ["unshare", "--net", sys.executable, "-c", FILTERS, *others]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == left
+
+
+@pytest.mark.machine
+@pytest.mark.skipif(not (REALTIME / REALTIME_FILE).exists(), reason="this kernel gives cgroups no real time")
+def test_a_lab_gets_its_real_time_right_after_the_one_before_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel counts what the earlier one had for a moment longer; together they would have too much."""
+    given = [int((folder / REALTIME_FILE).read_text()) for folder in REALTIME.iterdir() if folder.is_dir()]
+    budget = 2 * (int((REALTIME / REALTIME_FILE).read_text()) - sum(given)) // 3
+    monkeypatch.setattr(hostprep, "LAB_REALTIME_US", budget)
+    for _ in range(5):
+        hostprep.allow_realtime("isthmus-test")
+        try:
+            assert int((REALTIME / "isthmus-test" / REALTIME_FILE).read_text()) == budget
+        finally:
+            (REALTIME / "isthmus-test").rmdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -9,6 +10,7 @@ import re
 import resource
 import shlex
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +27,8 @@ MACHINE_REALTIME_US = 50_000
 """Of each second and processor, for the real-time processes of one machine."""
 LAB_REALTIME_US = 800_000
 """For all machines of this host together."""
+FORGOTTEN_S = 10.0
+"""Longest that the kernel may take, which forgets a removed cgroup some 20 ms later."""
 
 SAVED = "host.json"
 """Under RUN: what the settings were before the first lab, and which labs hold them changed. Gone after a restart of
@@ -256,10 +260,20 @@ def allow_realtime(parent: str) -> None:
 
     podman says what a container may take and fails where its parent has less.
     """
-    if (REALTIME / REALTIME_FILE).exists():
-        folder = REALTIME / parent
-        folder.mkdir(exist_ok=True)
-        (folder / REALTIME_FILE).write_text(str(LAB_REALTIME_US))
+    if not (REALTIME / REALTIME_FILE).exists():
+        return
+    folder = REALTIME / parent
+    folder.mkdir(exist_ok=True)
+    deadline = time.monotonic() + FORGOTTEN_S
+    while True:
+        try:
+            (folder / REALTIME_FILE).write_text(str(LAB_REALTIME_US))
+            return
+        except OSError as error:
+            # What the parent of a lab that has just gone was given counts until the kernel has forgotten it.
+            if error.errno != errno.EINVAL or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def remove_cgroups(parent: str) -> None:
