@@ -21,6 +21,17 @@ from tests.e2e.work import await_tarrying, begin, finished, round_trip
 
 BOUND_S = 5.0
 """An outage above this fails the test; what was measured is printed (facts.md saw 0.7-0.9 s on a quieter machine)."""
+HAS_SERVER = "/usr/local/sbin/isthmus-has-server"
+DOWN = "set server api_servers/{} health down"
+TELL = """
+import socket, sys
+for command in sys.argv[1:]:
+    with socket.socket(socket.AF_UNIX) as admin:
+        admin.connect("/run/haproxy-admin.sock")
+        admin.sendall(command.encode() + b"\\n")
+        assert not (said := admin.recv(4096).strip()), said
+"""
+"""Tells a host's haproxy what its own checks would; a complaint of haproxy's is the test's failure."""
 TOLD_S = 30.0
 """Within this of the loss of a host's power Prometheus must have said that the host is down."""
 
@@ -94,6 +105,25 @@ def test_a_holder_whose_advert_was_late_is_found_again_by_all_neighbours(setting
     seen["here"] = subprocess.run(["ip", "neigh", "show", address], text=True, capture_output=True, check=True).stdout
     assert not {name: entry for name, entry in seen.items() if right not in entry}
     assert client.longest < BOUND_S
+
+
+def test_api_servers_that_are_all_too_slow_for_their_checks_still_answer(settings: Environment) -> None:
+    """As where hosts have too much to do: whom nobody answers comes back at once, and makes it worse."""
+    network = settings.onprem.network
+    first = holder(settings, str(network.api_address))
+    names = [host.name for host in settings.onprem.having("control_plane")]
+    ill = [word for name in names for word in (f"disable health api_servers/{name}", DOWN.format(name))]
+    try:
+        machines.run(first, "python3", "-c", TELL, *ill)
+        assert machines.run(first, "sh", "-c", f"{HAS_SERVER} api || echo none").strip() == "none"
+        with Poller(f"{addressing.api_url(network)}/readyz", good=frozenset({200, 401, 403}), timeout=2) as client:
+            time.sleep(3)
+    finally:
+        machines.run(first, "python3", "-c", TELL, *(f"enable health api_servers/{name}" for name in names))
+    until(30, lambda: not machines.run(first, "sh", "-c", f"{HAS_SERVER} api || echo none"), "no API server came back")
+    print(f"{first} called all API servers down: {client.answered} answered; answers {client.codes}")
+    assert client.answered > 0
+    assert client.failed == 0
 
 
 def slowest_schemas(environment: str, server: str) -> float:
