@@ -11,7 +11,6 @@ from pathlib import Path
 from infra.paths import state
 
 SYSCTLS = (
-    "/sys/kernel/mm/transparent_hugepage/enabled",
     "fs/inotify/max_user_instances",
     "kernel/panic",
     "kernel/panic_on_oops",
@@ -22,7 +21,6 @@ SYSCTLS = (
     "vm/overcommit_memory",
     "vm/panic_on_oom",
 )
-"""Under /proc/sys, and one elsewhere."""
 
 CGROUPS = re.compile(r"isthmus|libpod|conmon|podman|kube|containerd")
 """Of what a lab could make. Sessions and services of the machine itself come and go, and are not the lab's."""

@@ -14,7 +14,6 @@ from infra.providers.isthmus import hostprep
 from infra.providers.isthmus.hostprep import REALTIME, REALTIME_FILE, Host
 
 SYSCTLS = {
-    "transparent_hugepage": "madvise",
     "net.bridge.bridge-nf-call-iptables": "1",
     "fs.inotify.max_user_instances": "128",
     "fs.inotify.max_user_watches": "999999",
@@ -43,7 +42,6 @@ def test_settings_are_changed_for_a_lab_and_put_back_after(kernel: dict[str, str
     hostprep.prepare(tmp_path)
     hostprep.prepare(tmp_path)
     assert kernel["net.bridge.bridge-nf-call-iptables"] == "0"
-    assert kernel["transparent_hugepage"] == "always"
     assert kernel["fs.inotify.max_user_instances"] == "8192"
     assert kernel["fs.inotify.max_user_watches"] == "999999", "a host that has more keeps it"
     kernel["kernel.panic"] = "10"
@@ -61,28 +59,6 @@ def test_settings_stay_while_another_lab_needs_them(kernel: dict[str, str], tmp_
     assert kernel["net.bridge.bridge-nf-call-iptables"] == "0"
     hostprep.release(second)
     assert kernel == SYSCTLS
-
-
-def test_a_setting_that_only_a_later_version_changes_is_put_back_too(kernel: dict[str, str], tmp_path: Path) -> None:
-    hostprep.prepare(tmp_path)
-    kernel["transparent_hugepage"] = "madvise"  # as by an earlier version
-    saved = hostprep.RUN / hostprep.SAVED
-    known = json.loads(saved.read_text())
-    del known["sysctls"]["transparent_hugepage"]
-    saved.write_text(json.dumps(known))
-    hostprep.prepare(tmp_path)
-    assert kernel["transparent_hugepage"] == "always"
-    hostprep.release(tmp_path)
-    assert kernel == SYSCTLS
-
-
-def test_of_a_choice_the_one_in_force_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    choice = tmp_path / "enabled"
-    choice.write_text("always [madvise] never\n")
-    monkeypatch.setattr(hostprep, "_file", lambda _: choice)
-    assert hostprep.read_sysctl("transparent_hugepage") == "madvise"
-    choice.write_text("4096 16384 6291456\n")
-    assert hostprep.read_sysctl("net.ipv4.tcp_mem") == "4096 16384 6291456"
 
 
 def test_a_setting_that_the_kernel_keeps_is_told(

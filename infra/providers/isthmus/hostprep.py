@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from infra.providers.isthmus.handler import ResourceError
 from infra.providers.isthmus.podman import RUN
@@ -35,17 +34,11 @@ SAVED = "host.json"
 """Under RUN: what the settings were before the first lab, and which labs hold them changed. Gone after a restart of
 the host, and so are the changes."""
 
-HUGE_PAGES = "transparent_hugepage"
-"""A choice under /sys, kept and put back with the sysctls."""
-
 SET = {
-    # Debian's own default. Where memory is mapped in small pages twice over, as in many virtual machines, API servers,
-    # etcd and kubelets take up to twice the processor without.
-    HUGE_PAGES: "always",
     # With 1 the host masquerades traffic from machines to the pod network. Machines keep their own value.
-    "net.bridge.bridge-nf-call-iptables": "0",
-    "net.bridge.bridge-nf-call-ip6tables": "0",
-    "net.bridge.bridge-nf-call-arptables": "0",
+    "net.bridge.bridge-nf-call-iptables": 0,
+    "net.bridge.bridge-nf-call-ip6tables": 0,
+    "net.bridge.bridge-nf-call-arptables": 0,
 }
 AT_LEAST = {
     # Each machine's systemd, containerd and kubelet watch files; the usual 128 are spent by the second machine.
@@ -125,27 +118,18 @@ def _at_most(wanted: int, limit: int) -> int:
     return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
 
 
-def _file(key: str) -> Path:
-    """Where the kernel tells a setting."""
-    if key == HUGE_PAGES:
-        return Path("/sys/kernel/mm/transparent_hugepage/enabled")
-    return Path("/proc/sys", key.replace(".", "/"))
-
-
 def read_sysctl(key: str) -> str | None:
     """A kernel setting's value, or None where this kernel does not have it."""
     try:
-        value = _file(key).read_text().strip()
+        return Path("/proc/sys", key.replace(".", "/")).read_text().strip()
     except OSError:
         return None
-    chosen = re.search(r"\[(\S+)\]", value)  # of a choice all are told, and which it is
-    return chosen[1] if chosen else value
 
 
 def write_sysctl(key: str, value: str) -> bool:
     """Whether the kernel took it."""
     try:
-        _file(key).write_text(value)
+        Path("/proc/sys", key.replace(".", "/")).write_text(value)
     except OSError:
         return False
     return True
@@ -185,19 +169,20 @@ def prepare(holder: Path) -> None:
         attempt("modprobe", "--quiet", module)
     with locked():
         path = RUN / SAVED
-        saved: dict[str, Any] = {"sysctls": {}, "nft_tables": [], "holders": []}
         if path.exists():
             saved = json.loads(path.read_text())
         else:
-            saved["nft_tables"] = _nft_tables()
-        before = {key: read_sysctl(key) for key in (*SET, *AT_LEAST, *WATCHED)}
-        # A lab that an earlier version made may hold none of a setting that it left alone.
-        saved["sysctls"] = {key: value for key, value in before.items() if value is not None} | saved["sysctls"]
+            before = {key: read_sysctl(key) for key in (*SET, *AT_LEAST, *WATCHED)}
+            saved = {
+                "sysctls": {key: value for key, value in before.items() if value is not None},
+                "nft_tables": _nft_tables(),
+                "holders": [],
+            }
         saved["holders"] = sorted({*saved["holders"], str(holder)})
         path.write_text(json.dumps(saved, indent=1))
-        for key, wanted in SET.items():
-            if read_sysctl(key) not in (None, wanted):
-                write_sysctl(key, wanted)
+        for key, number in SET.items():
+            if read_sysctl(key) not in (None, str(number)):
+                write_sysctl(key, str(number))
         for key, number in AT_LEAST.items():
             now = read_sysctl(key)
             if now is not None and int(now) < number:
