@@ -21,8 +21,9 @@ OF_THE_SITE = "lab or e2e"
 THE_SITE = ("-m", f"({OF_THE_SITE}) and not rebuilds", "--durations=60")
 """Tests of the one running environment, one after the other; the last takes it down."""
 
-THROWAWAY = ("-m", f"not ({NEEDS_NOTHING}) and not ({OF_THE_SITE})", "-n", "2", "--dist", "loadfile", "--durations=20")
-"""Tests with engines, API servers and machines of their own, while the environment takes no processor from them."""
+THROWAWAY = ("-m", f"not ({NEEDS_NOTHING}) and not ({OF_THE_SITE})", "-n", "3", "--dist", "loadfile", "--durations=20")
+"""Tests with engines, API servers and machines of their own, which are waited for more than they work: side by side
+more than there are processors, of which the environment takes nothing then."""
 
 REBUILT = ("-m", "rebuilds", "tests/e2e")
 """The test that builds the environment again."""

@@ -31,6 +31,7 @@ def test_down_leaves_nothing(make) -> None:
 
 @pytest.mark.rebuilds
 def test_an_interrupted_up_is_finished_by_the_next(make, environment: str, tmp_path: Path) -> None:
+    make("down")  # it is, unless this test is run by itself
     interrupted_in_the_joins(state(environment) / "logs" / "up.log", tmp_path / "said")
 
     make("up")
