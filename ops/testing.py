@@ -56,9 +56,10 @@ def check() -> int:
 
 
 def test(environment: str, args: list[str]) -> int:
-    """The tests against the running environment, which is brought up first if it is not, and all unit tests.
+    """The tests against the running environment, which is brought up first if it is not, and all others.
 
-    Those are left out where `make check` has passed this very tree; `args` choose for themselves.
+    Unit tests are left out where `make check` has passed this very tree. Tests with machines of their own come while
+    the environment is down, before the one that builds it again. `args` choose for themselves.
     """
     if not cluster.kubeconfig_file(environment).exists():
         up.up(environment)

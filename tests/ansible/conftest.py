@@ -28,6 +28,9 @@ with patch_module_args(json.load(sys.stdin)):
     runpy.run_module("ansible_collections.isthmus.host.plugins.modules.files", run_name="__main__")
 """
 
+Render = Callable[..., str]
+"""What the fixture `render` gives."""
+
 HOSTS = {"one": "10.0.0.11", "two": "10.0.0.12", "three": "10.0.0.13"}
 
 
@@ -44,7 +47,7 @@ def role_yaml(role: str, file: str) -> Any:
 
 
 @pytest.fixture
-def render() -> Callable[..., str]:
+def render() -> Render:
     """render(role, template, host, **variables): with the role's own variables below the given ones."""
 
     def rendered(role: str, template: str, host: str = "one", **variables: Any) -> str:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 from infra.naming import LOAD_BALANCER_METRICS_PORT
 from infra.providers.isthmus.hostprep import MACHINE_REALTIME_US
-from tests.ansible.conftest import HOSTS, role_yaml
-
-Render = Callable[..., str]
+from tests.ansible.conftest import HOSTS, Render, role_yaml
 
 LOAD_BALANCER: dict[str, Any] = {
     "load_balancer_api_address": "10.0.0.100",

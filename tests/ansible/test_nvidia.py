@@ -6,7 +6,6 @@ import fnmatch
 import re
 import subprocess
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
 from infra.platform.device_plugins import NVIDIA_RUNTIME
-from tests.ansible.conftest import ANSIBLE, role_yaml
-
-Render = Callable[..., str]
+from tests.ansible.conftest import ANSIBLE, Render, role_yaml
 
 
 def _tasks() -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import re
 import subprocess
-from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
-from tests.ansible.conftest import ANSIBLE, role_yaml
-
-Render = Callable[..., str]
+from tests.ansible.conftest import ANSIBLE, Render, role_yaml
 
 KEYS = {"t1": "A.simple_Secret1", "t2": 'a # "strange\\" secret'}
 SITE: dict[str, Any] = {

@@ -6,7 +6,6 @@ import re
 import subprocess
 import tempfile
 import tomllib
-from collections.abc import Callable
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,7 @@ from ansible.template import Templar, trust_as_template
 from infra.naming import CONTAINERD_METRICS_PORT, ETCD_METRICS_PORT, GPU_METRICS_PORT
 from infra.platform.monitoring.host_jobs import Hosts
 from infra.platform.monitoring.names import KUBELET_PORT
-from tests.ansible.conftest import ANSIBLE, HOSTS, role_yaml
-
-Render = Callable[..., str]
+from tests.ansible.conftest import ANSIBLE, HOSTS, Render, role_yaml
 
 CONTROL_PLANE: dict[str, Any] = {
     "kubeadm_control_plane_hosts": HOSTS,
