@@ -28,8 +28,8 @@ ROUNDS = 5
 WAIT_S = 300
 REST_S = 20
 """Nodes that have just become Ready compile programs of Cilium's for a while."""
-FETCHING = 'pgrep -f "[a]sync_wrapper"'
-"""Whether the playbook's last task, which goes on without it, still runs."""
+FETCHING = 'pgrep -f "[x]args .*images pull"'
+"""Whether what the playbook's last task started, and which goes on without it, still runs."""
 
 Road = tuple[Host, Callable[[], object], Callable[[], object], list[tuple[float, float]]]
 """A host, how it comes, how it goes, and where what it took is written."""

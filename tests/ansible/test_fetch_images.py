@@ -25,10 +25,9 @@ def _fetching(tmp_path: Path, after: str) -> subprocess.Popen[bytes]:
         "kubernetes_node_images_after": after,
         "__kubernetes_node_missing": ["quay.io/one@sha256:1", "quay.io/two@sha256:2"],
     }
-    shell = Templar(loader=DataLoader(), variables=known).template(
-        trust_as_template(task["ansible.builtin.shell"]["cmd"])
-    )
-    return subprocess.Popen(["/bin/bash", "-c", shell])
+    argv = task["ansible.builtin.command"]["argv"]
+    shell = Templar(loader=DataLoader(), variables=known).template(trust_as_template(argv[-1]))
+    return subprocess.Popen([*argv[argv.index("/bin/bash") : -1], shell])
 
 
 def _fetched(tmp_path: Path) -> list[str]:

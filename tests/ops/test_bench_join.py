@@ -21,6 +21,7 @@ from infra.providers.isthmus.runner import Job, Outcome
 from ops.bench import join, site
 from ops.console import Failure
 from ops.up import load
+from tests.ansible.conftest import role_yaml
 from tests.infra import recording
 
 PRINTED = "kubeadm join 10.93.0.100:8443 --token abcdef.0123456789abcdef --discovery-token-ca-cert-hash sha256:12ab \n"
@@ -173,7 +174,9 @@ def test_before_a_road_is_measured_every_host_has_fetched_its_images_and_rests(
 
 
 def test_what_waits_for_the_fetching_does_not_wait_for_itself() -> None:
-    with subprocess.Popen(["bash", "-c", "exec -a AnsiballZ_async_wrapper.py sleep 2"]) as busy:
+    (fetching,) = role_yaml("kubernetes_node", "tasks/fetch_images.yml")
+    script = fetching["ansible.builtin.command"]["argv"][-1]
+    with subprocess.Popen(["bash", "-c", 'exec -a "$0" sleep 2', script]) as busy:
         asked = ["timeout", "5", "sh", "-c", f"echo $$; {join.FETCHING}; true"]
         waiting, *found = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
     assert str(busy.pid) in found

@@ -7,8 +7,6 @@ import hashlib
 import pathlib
 import subprocess
 import tempfile
-import urllib.error
-import urllib.request
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -143,6 +141,10 @@ class File:
                 raise Refused(f"{self.path} would not be valid: {(answer.stderr or answer.stdout).strip()}")
 
     def _download(self, into: Any) -> None:
+        # Only here: of what the module imports they take the longest, and most runs of it download nothing.
+        import urllib.error
+        import urllib.request
+
         total = hashlib.sha256()
         try:
             with urllib.request.urlopen(str(self.url), timeout=60) as answer:
