@@ -84,3 +84,46 @@ def test_a_node_more_fetches_its_networks_image_before_it_joins_and_the_others_a
 def _facts(task: dict[str, Any]) -> dict[str, Any]:
     facts: dict[str, Any] = task.get("ansible.builtin.set_fact", {})
     return facts
+
+
+def _waiting(tmp_path: Path, *present: str) -> subprocess.CompletedProcess[str]:
+    """The end of the unit is waited for: it is active when asked for the first time."""
+    (task,) = role_yaml("kubernetes_node", "tasks/wait_images.yml")
+    asked = tmp_path / "asked"
+    stubs = {
+        "ctr": "; ".join(["true", *(f"echo {image}" for image in present)]),
+        "systemctl": f'echo "$@" >> {asked}; test "$(wc -l < {asked})" -lt 2',
+        "journalctl": 'echo "journal of $2"',
+    }
+    for name, does in stubs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    known: dict[str, Any] = {
+        "kubernetes_node_bin_dir": str(tmp_path),
+        "kubernetes_node_images": ["quay.io/one@sha256:1", "quay.io/two@sha256:2"],
+        "__kubernetes_node_fetch": {"stderr": "Running as unit: run-r1f.service; invocation ID: 2a"},
+    }
+    shell = Templar(loader=DataLoader(), variables=known).template(
+        trust_as_template(task["ansible.builtin.shell"]["cmd"])
+    )
+    path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    answer = subprocess.run(["/bin/bash", "-c", shell], env=path, capture_output=True, text=True, check=False)
+    assert asked.read_text().splitlines() == ["is-active --quiet run-r1f.service"] * 2
+    return answer
+
+
+def test_images_are_there_when_their_unit_has_ended(tmp_path: Path) -> None:
+    answer = _waiting(tmp_path, "quay.io/two@sha256:2", "quay.io/other@sha256:3", "quay.io/one@sha256:1")
+    assert (answer.returncode, answer.stderr) == (0, "")
+
+
+def test_images_that_are_not_there_then_are_named_with_what_the_unit_said(tmp_path: Path) -> None:
+    answer = _waiting(tmp_path, "quay.io/two@sha256:2")
+    assert answer.returncode == 1
+    assert answer.stderr.splitlines() == ["not fetched: quay.io/one@sha256:1", "journal of run-r1f.service"]
+
+
+def test_no_image_at_all_is_there_when_containerd_does_not_answer(tmp_path: Path) -> None:
+    answer = _waiting(tmp_path)
+    assert answer.returncode == 1
+    assert "not fetched: quay.io/one@sha256:1 quay.io/two@sha256:2" in answer.stderr
