@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from infra import addressing, meshes, naming, nodes
+from infra import addressing, meshes, naming, nodes, shared_keys
 from infra.artifacts import Index
 from infra.cloud import lab_site
 from infra.environment import Cloud, Environment
@@ -20,8 +20,8 @@ from infra.onprem.backups import Backups
 from infra.platform import Platform, PlatformArgs, Provided, Shown, cluster, mesh, policies, published
 from infra.platform.credentials import Keys
 from infra.platform.csi import classes
-from infra.platform.monitoring import ClientKey, Sender, from_outside
-from infra.resources import Authority
+from infra.platform.monitoring import Sender, from_outside
+from infra.shared_keys import SharedKeys
 from infra.workloads import Workloads, WorkloadsArgs, model_store, replication
 from infra.workloads.model_store import ModelStore
 from infra.workloads.replication import Copies
@@ -32,18 +32,11 @@ AlertSecrets = Mapping[str, pulumi.Output[str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Onprem:
-    """What the cloud half needs of the on-prem site: its hosts, its cluster, and the keys of its object store and view.
-
-    `authority` signs both sites' certificates of the mesh; None where the site stands alone.
-    """
+    """What the cloud half needs of the on-prem site: its hosts, its cluster, and the keys that both take."""
 
     site: Site
-    keys: Keys
+    keys: SharedKeys
     platform: Platform
-    authority: Authority | None
-    view_key: ClientKey | None
-    backups_keys: Keys | None
-    """What opens the store's bucket for backups; None where the site stands alone: a copy is of use elsewhere only."""
 
 
 def onprem(env: Environment, index: Index, alert_secrets: AlertSecrets) -> Onprem:
@@ -64,8 +57,7 @@ def onprem(env: Environment, index: Index, alert_secrets: AlertSecrets) -> Onpre
         ),
     )
     joined = meshes.onprem(env)
-    part = pulumi.ResourceOptions(parent=site)
-    authority = Authority("mesh", name=meshes.AUTHORITY, opts=part) if joined else None
+    keys = shared_keys.make(env, pulumi.ResourceOptions(parent=site))
     inside = _inside(
         "onprem", site.kubeconfig, env.onprem.cluster, gone_with=site.cluster.playbook, meshed=bool(joined)
     )
@@ -81,7 +73,8 @@ def onprem(env: Environment, index: Index, alert_secrets: AlertSecrets) -> Onpre
             object_store=env.platform.object_store,
             index=index,
             published=bool(env.cloud),
-            takes_backups=bool(env.cloud),
+            keys=keys.store,
+            backups_keys=keys.backups,
             accelerators=nodes.offers(env, "onprem"),
             monitoring=env.platform.monitoring,
             # The page at Amazon is behind a load balancer whose address is known to nobody beforehand.
@@ -89,20 +82,18 @@ def onprem(env: Environment, index: Index, alert_secrets: AlertSecrets) -> Onpre
             alert_secrets=alert_secrets,
             model_age_days=env.workloads.inference.max_model_age_days,
             for_autoscalers=env.workloads.inference.scales_by_requests,
-            mesh_authority=authority,
-            far_site=env.cloud.cluster.name if env.cloud else None,
+            mesh_authority=keys.authority,
+            over=keys.over,
         ),
         inside,
     )
-    assert platform.object_store is not None
-    keys = platform.object_store.keys
     Workloads(
         "workloads",
         WorkloadsArgs(
             settings=env.workloads,
             index=index,
             platform=platform,
-            store=model_store.garage(keys),
+            store=model_store.garage(keys.store),
             trains=env.workloads.training.site == "onprem",
         ),
         inside,
@@ -112,14 +103,7 @@ def onprem(env: Environment, index: Index, alert_secrets: AlertSecrets) -> Onpre
     pulumi.export("kubeconfig", site.kubeconfig)
     if backups:
         pulumi.export(naming.BACKUPS_KEY_OUTPUT, backups.private_key)
-    return Onprem(
-        site=site,
-        keys=keys,
-        platform=platform,
-        authority=authority,
-        view_key=platform.far_key,
-        backups_keys=platform.object_store.backups_keys,
-    )
+    return Onprem(site=site, keys=keys, platform=platform)
 
 
 def cloud(env: Environment, index: Index, other: Onprem, alert_secrets: AlertSecrets) -> None:
@@ -189,7 +173,7 @@ def _at_amazon(env: Environment, settings: Cloud, index: Index, other: Onprem, a
             status=_shown(env, env.onprem.network.ingress_address),
             alert_secrets=alert_secrets,
             model_age_days=env.workloads.inference.max_model_age_days,
-            mesh_authority=other.authority,
+            mesh_authority=other.keys.authority,
             sender=_sender(env, other),
         ),
         _after(inside, *(copied[name] for name in names[0])),
@@ -247,7 +231,7 @@ def _in_lab(env: Environment, settings: Cloud, index: Index, other: Onprem, aler
             alert_secrets=alert_secrets,
             model_age_days=env.workloads.inference.max_model_age_days,
             for_autoscalers=env.workloads.inference.scales_by_requests,
-            mesh_authority=other.authority,
+            mesh_authority=other.keys.authority,
             sender=_sender(env, other),
         ),
         inside,
@@ -278,11 +262,11 @@ def _join(env: Environment, onprem: Onprem, cloud: Platform, *, host: pulumi.Inp
 
     Last of all, and waited for by nothing: each site is whole without the other.
     """
-    assert onprem.authority is not None
+    assert onprem.keys.authority is not None
     there = str(env.onprem.network.ingress_address)
     for platform, at, its_port in ((onprem.platform, host, port), (cloud, there, naming.MESH.port)):
         child = pulumi.ResourceOptions(parent=platform)
-        mesh.introduce(platform.cluster, host=at, port=its_port, authority=onprem.authority, opts=child)
+        mesh.introduce(platform.cluster, host=at, port=its_port, authority=onprem.keys.authority, opts=child)
 
 
 def _workloads(
@@ -299,11 +283,11 @@ def _workloads(
 
     Backups of on-prem hosts come to `backups`.
     """
-    assert other.backups_keys is not None
+    assert other.keys.backups is not None
     there = env.onprem.network.ingress_address
-    others = model_store.garage_from_outside(other.keys, there)
+    others = model_store.garage_from_outside(other.keys.store, there)
     sealed = model_store.garage_from_outside(
-        other.backups_keys, there, bucket=naming.BACKUPS_BUCKET, secret=naming.BACKUPS_SECRET
+        other.keys.backups, there, bucket=naming.BACKUPS_BUCKET, secret=naming.BACKUPS_SECRET
     )
     control_planes = [host.name for host in env.onprem.having("control_plane")]
     trains = env.workloads.training.site == "cloud"
@@ -347,7 +331,8 @@ def _for_the_other_site(env: Environment) -> list[TcpService]:
 
 def _sender(env: Environment, other: Onprem) -> Sender | None:
     """How the cloud half's Prometheus reaches the view over both sites, if there is one."""
-    return from_outside(other.view_key, env.onprem.network.ingress_address) if other.view_key else None
+    over = other.keys.over
+    return from_outside(over.keys.far, env.onprem.network.ingress_address) if over else None
 
 
 def _page(env: Environment) -> list[TcpService]:

@@ -19,10 +19,11 @@ from infra.platform import mesh, namespaces, policies
 from infra.platform.cilium import Cilium
 from infra.platform.cluster import Cluster
 from infra.platform.coredns import CoreDns
+from infra.platform.credentials import Keys
 from infra.platform.csi import Csi, CsiArgs
 from infra.platform.device_plugins import DevicePlugins, DevicePluginsArgs
 from infra.platform.metrics_server import MetricsServer
-from infra.platform.monitoring import READER, ClientKey, Monitoring, MonitoringArgs, Sender
+from infra.platform.monitoring import READER, Monitoring, MonitoringArgs, Sender, ViewOver
 from infra.platform.object_store import ObjectStore, ObjectStoreArgs
 from infra.platform.priorities import Priorities
 from infra.platform.status import VIEWER, Shown, Status
@@ -41,7 +42,7 @@ class Provided:
 
 @dataclass(frozen=True, kw_only=True)
 class PlatformArgs:
-    """`object_store`: its settings where the site has one of its own; None where it uses another's.
+    """`object_store`: its settings where the site has one of its own, which `keys` open; None where it uses another's.
 
     `storage`: where volumes come from; None where there are none. `monitoring`: None where nobody watches the site.
     `provided`: what is there already, volumes among it; None where this makes all.
@@ -55,8 +56,10 @@ class PlatformArgs:
     provided: Provided | None = None
     published: bool = False
     """Whether the object store can be reached from the site at the other end of the link."""
-    takes_backups: bool = False
-    """Whether the object store has a bucket for hosts' backups, on their way to the other site."""
+    keys: Keys | None = None
+    """What opens its bucket of models."""
+    backups_keys: Keys | None = None
+    """What opens its bucket for hosts' backups, on their way to the other site; None where there is none."""
     accelerators: tuple[Offer, ...] = ()
     """Those that nodes of the site have."""
     monitoring: MonitoringSettings | None = None
@@ -70,8 +73,8 @@ class PlatformArgs:
     """Whether they go by what Prometheus has read; it needs monitoring."""
     mesh_authority: Authority | None = None
     """Of both sites' certificates, where the cluster is in a mesh."""
-    far_site: str | None = None
-    """On the site with the view over both, the name of the other's cluster."""
+    over: ViewOver | None = None
+    """The view over both sites, where it is here."""
     sender: Sender | None = None
     """On the other site, how its Prometheus reaches the view."""
 
@@ -81,7 +84,6 @@ class Platform(pulumi.ComponentResource):
 
     `metrics_readers` are the pods that may read the metrics of others, `viewers` those that may ask what is served.
     `entrance` is where the other site's agents ask, in a cluster of a mesh.
-    `far_key` is what proves the other site's Prometheus to the view, where that is here.
     """
 
     cluster: Cluster
@@ -90,7 +92,6 @@ class Platform(pulumi.ComponentResource):
     metrics_readers: tuple[policies.Peer, ...]
     viewers: tuple[policies.Peer, ...]
     entrance: mesh.Entrance | None
-    far_key: ClientKey | None
     ready: list[pulumi.Resource]
 
     def __init__(self, name: str, args: PlatformArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -143,7 +144,6 @@ class Platform(pulumi.ComponentResource):
                 pulumi.ResourceOptions(parent=self, depends_on=[*cilium.running, priorities]),
             )
             self.ready += csi.ready
-        self.far_key = None
         if args.monitoring:
             watching = MonitoringArgs(
                 cluster=self.cluster,
@@ -154,19 +154,19 @@ class Platform(pulumi.ComponentResource):
                 alert_secrets=args.alert_secrets,
                 model_age_days=args.model_age_days,
                 for_autoscalers=args.for_autoscalers,
-                far_site=args.far_site,
+                over=args.over,
                 sender=args.sender,
                 late_volumes=bool(args.storage and args.storage.site),
             )
             # After what its volumes come from.
             after = pulumi.ResourceOptions(parent=self, depends_on=[*cilium.running, *self.ready])
-            view = Monitoring("monitoring", watching, after).view
-            self.far_key = view.far if view else None
+            Monitoring("monitoring", watching, after)
         if args.status:
             after = pulumi.ResourceOptions(parent=self, depends_on=[*cilium.running, priorities])
             Status("status", cluster=self.cluster, shown=args.status, index=args.index, opts=after)
         self.object_store = None
         if args.object_store:
+            assert args.keys is not None
             self.object_store = ObjectStore(
                 "object-store",
                 ObjectStoreArgs(
@@ -174,7 +174,8 @@ class Platform(pulumi.ComponentResource):
                     settings=args.object_store,
                     index=args.index,
                     published=args.published,
-                    takes_backups=args.takes_backups,
+                    keys=args.keys,
+                    backups_keys=args.backups_keys,
                     metrics_readers=self.metrics_readers,
                 ),
                 pulumi.ResourceOptions(parent=self, depends_on=[*cilium.running, priorities]),

@@ -22,7 +22,7 @@ from infra.naming import (
 )
 from infra.platform import namespaces, object_store_servers, pods, policies
 from infra.platform.cluster import Cluster
-from infra.platform.credentials import Credentials, Keys
+from infra.platform.credentials import Keys
 from infra.platform.object_store_settings import (
     ADMIN_PORT,
     APP,
@@ -53,18 +53,17 @@ class ObjectStoreArgs:
     index: Index
     published: bool
     """Whether the site's hosts hand it on, for the site at the other end of the link."""
-    takes_backups: bool = False
-    """Whether it has a bucket for hosts' backups, on their way to the other site."""
+    keys: Keys
+    """What opens its bucket of models."""
+    backups_keys: Keys | None = None
+    """What opens its bucket for hosts' backups, on their way to the other site; None where there is none."""
     metrics_readers: tuple[policies.Peer, ...] = ()
     """Who may ask how it is, at the port of its administration, which does more only for who has its token."""
 
 
 class ObjectStore(pulumi.ComponentResource):
-    """`keys` open its bucket of models; `ready` is done once that answers to them."""
+    """`ready` is done once its bucket of models answers to the keys."""
 
-    keys: Keys
-    backups_keys: Keys | None
-    """What opens the bucket for hosts' backups; None where there is none."""
     ready: list[pulumi.Resource]
 
     def __init__(self, name: str, args: ObjectStoreArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -79,11 +78,9 @@ class ObjectStore(pulumi.ComponentResource):
         )
         namespace = namespaces.confined(NAMESPACE, opts=child)
         inside = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
-        self.keys = Credentials("object-store", child).keys
-        opened = {S3_BUCKET: OpenedBy(keys=self.keys, secret=CREDENTIALS_SECRET)}
-        self.backups_keys = Credentials("backups", child).keys if args.takes_backups else None
-        if self.backups_keys:
-            opened[BACKUPS_BUCKET] = OpenedBy(keys=self.backups_keys, secret=BACKUPS_SECRET)
+        opened = {S3_BUCKET: OpenedBy(keys=args.keys, secret=CREDENTIALS_SECRET)}
+        if args.backups_keys:
+            opened[BACKUPS_BUCKET] = OpenedBy(keys=args.backups_keys, secret=BACKUPS_SECRET)
         secrets = self._secrets(opened.values(), inside)
         self._reachable(members, args.metrics_readers, inside)
         if args.published:

@@ -57,6 +57,8 @@ class Resource:
     inputs: dict[str, Any]
     urn: str
     options: Options
+    waits_for: frozenset[str]
+    """URNs of all that has to be there before the engine hears of it."""
 
     @property
     def kind(self) -> str:
@@ -148,8 +150,15 @@ class Monitor(pulumi.runtime.mocks.MockMonitor):
         )
         if request.type != "pulumi:pulumi:Stack":
             inputs = self.mocks.latest.inputs
-            self.recorded.append(Resource(request.type, request.name, inputs, answer.urn, options))
+            self.recorded.append(Resource(request.type, request.name, inputs, answer.urn, options, _waits_for(request)))
         return answer
+
+
+def _waits_for(request: Any) -> frozenset[str]:
+    needed = [request.parent, request.deletedWith, request.provider.rpartition("::")[0], *request.dependencies]
+    for inputs in request.propertyDependencies.values():
+        needed += inputs.urns
+    return frozenset(urn for urn in needed if urn)
 
 
 def _name(urn: str) -> str:

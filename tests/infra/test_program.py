@@ -220,6 +220,34 @@ def test_the_onprem_site_is_the_same_without_the_cloud_half(resources: list[Reso
     assert {urn: _told(one) for urn, one in alone.items()} == {urn: _told(both[urn]) for urn in alone}
 
 
+@pytest.mark.parametrize("name", ["hybrid", "staging", "prod"])
+def test_what_the_cloud_half_takes_from_the_onprem_site_waits_for_nothing_there(name: str) -> None:
+    """Else it could not be finished where that site fails before it comes to it."""
+    waits_for = {one.urn: one.waits_for for one in program.of(name).resources}
+    halfs = {urn: halves.half(urn) for urn in waits_for}
+    taken = {
+        needed
+        for urn, half in halfs.items()
+        if half == "cloud"
+        for needed in waits_for[urn]
+        if halfs.get(needed) == "onprem"
+    }
+    assert len(taken) > 5, "keys of both buckets, the mesh's authority, the view's key"
+    todo, found = set(taken), set()
+    while todo:
+        found |= todo
+        todo = {needed for urn in todo for needed in waits_for[urn] if needed in waits_for} - found
+    kinds = {urn.split("::")[2].rpartition("$")[2] for urn in found}
+    assert kinds <= {
+        "isthmus:onprem:Site",
+        "isthmus:platform:Credentials",
+        "isthmus:platform:ViewKeys",
+        "isthmus:secret:Authority",
+        "isthmus:secret:Certificate",
+        "isthmus:secret:RandomSecret",
+    }
+
+
 def _told(one: Resource) -> str:
     """Options and inputs; each run has a checkout of its own."""
     told = json.dumps([dataclasses.asdict(one.options), one.inputs], sort_keys=True, default=sorted)

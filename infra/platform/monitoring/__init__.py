@@ -26,8 +26,9 @@ from infra.platform.monitoring.node_exporter import NodeExporter
 from infra.platform.monitoring.prometheus import Prometheus, PrometheusArgs
 from infra.platform.monitoring.sending import ClientKey, Sender, from_outside, from_within
 from infra.platform.monitoring.view import View, ViewArgs
+from infra.platform.monitoring.view_keys import ViewKeys, ViewOver
 
-__all__ = ["READER", "ClientKey", "Monitoring", "MonitoringArgs", "Sender", "from_outside"]
+__all__ = ["READER", "ClientKey", "Monitoring", "MonitoringArgs", "Sender", "ViewKeys", "ViewOver", "from_outside"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +37,8 @@ class MonitoringArgs:
 
     `alert_readers`: who may ask which alerts there are; `alert_secrets`: those of receivers, by their names.
     `model_age_days`: how old a served model may be. `for_autoscalers`: whether they go by what Prometheus has read.
-    Of two sites one has the view over both: there `far_site` is the name of the other's cluster, and on the other
-    `sender` is how it reaches the view. `late_volumes`: whether their driver may be installed after this run.
+    Of two sites one has the view over both: there it is `over`, and on the other `sender` is how it is reached.
+    `late_volumes`: whether their driver may be installed after this run.
     """
 
     cluster: Cluster
@@ -48,15 +49,13 @@ class MonitoringArgs:
     alert_secrets: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     model_age_days: int | None = None
     for_autoscalers: bool = False
-    far_site: str | None = None
+    over: ViewOver | None = None
     sender: Sender | None = None
     late_volumes: bool = False
 
 
 class Monitoring(pulumi.ComponentResource):
-    """Nothing waits for it: a site that is not watched still works. `view`: the one over both sites, if it is here."""
-
-    view: View | None
+    """Nothing waits for it: a site that is not watched still works."""
 
     def __init__(self, name: str, args: MonitoringArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         if args.late_volumes:
@@ -67,7 +66,9 @@ class Monitoring(pulumi.ComponentResource):
         inside = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
         NodeExporter("node-exporter", index=args.index, own_hosts=not args.cluster.eks, opts=child)
         KubeStateMetrics("kube-state-metrics", cluster=args.cluster, index=args.index, opts=inside)
-        self.view = _view(args, args.far_site, inside) if args.far_site else None
+        keys = args.over.keys if args.over else None
+        if args.over:
+            _view(args, args.over, inside)
         Alertmanager(
             "alertmanager",
             AlertmanagerArgs(
@@ -75,7 +76,7 @@ class Monitoring(pulumi.ComponentResource):
                 replicas=args.settings.replicas,
                 index=args.index,
                 # As the site's own Prometheus does, the view tells of alerts.
-                readers=(*args.alert_readers, *((policies.app(VIEW),) if self.view else ())),
+                readers=(*args.alert_readers, *((policies.app(VIEW),) if keys else ())),
                 alerts=args.settings.alerts,
                 secrets=args.alert_secrets,
             ),
@@ -89,8 +90,8 @@ class Monitoring(pulumi.ComponentResource):
                 persistent=args.persistent,
                 index=args.index,
                 model_age_days=args.model_age_days,
-                sender=from_within(self.view.near, args.cluster) if self.view else args.sender,
-                reads_view=self.view is not None,
+                sender=from_within(keys.near, args.cluster) if keys else args.sender,
+                reads_view=keys is not None,
                 askers=(policies.app(GRAFANA),) if args.settings.grafana else (),
             ),
             inside,
@@ -102,7 +103,7 @@ class Monitoring(pulumi.ComponentResource):
                     settings=args.settings.grafana,
                     scrape_seconds=args.settings.scrape_seconds,
                     index=args.index,
-                    view_key=self.view.asker if self.view else None,
+                    view_key=keys.asker if keys else None,
                 ),
                 inside,
             )
@@ -117,12 +118,12 @@ class Monitoring(pulumi.ComponentResource):
         self.register_outputs({})
 
 
-def _view(args: MonitoringArgs, far_site: str, opts: pulumi.ResourceOptions) -> View:
+def _view(args: MonitoringArgs, over: ViewOver, opts: pulumi.ResourceOptions) -> View:
     return View(
         "view",
         ViewArgs(
             cluster=args.cluster,
-            far_site=far_site,
+            over=over,
             settings=args.settings,
             persistent=args.persistent,
             index=args.index,

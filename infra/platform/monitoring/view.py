@@ -32,12 +32,10 @@ from infra.platform.monitoring.names import (
     NAMESPACE,
     PROMETHEUS,
     VIEW,
-    VIEW_NAME,
     VIEW_PORT,
 )
-from infra.platform.monitoring.sending import ClientKey
+from infra.platform.monitoring.view_keys import ViewOver
 from infra.platform.published import publish
-from infra.resources import Authority, Certificate
 
 APP: Final = VIEW
 SECRET: Final = f"{APP}-tls"
@@ -49,50 +47,42 @@ LATE: Final = "3h"
 
 @dataclass(frozen=True, kw_only=True)
 class ViewArgs:
-    """The cluster that it runs on, and the name of the one at the other end of the link; see PrometheusArgs."""
+    """The cluster that it runs on, the one at the other end of the link, and the keys of all; see PrometheusArgs."""
 
     cluster: Cluster
-    far_site: str
+    over: ViewOver
     settings: Settings
     persistent: bool
     index: Index
 
 
 class View(pulumi.ComponentResource):
-    """`near` proves the Prometheus of its own site to it, `far` that of the other, `asker` Grafana if there is one."""
-
-    near: ClientKey
-    far: ClientKey
-    asker: ClientKey | None
+    """The Prometheus, and who reaches it."""
 
     def __init__(self, name: str, args: ViewArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:platform:View", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        # Of its own: whom this one has signed are all whom the view lets in.
-        authority = Authority(APP, name="isthmus-view", opts=child)
-        own = Certificate(APP, names=[VIEW_NAME], authority=authority, opts=child)
-        self.near, self.far = (_client(who, f"{PROMETHEUS}.{who}", authority, child) for who in ("near", "far"))
-        self.asker = _client(GRAFANA, GRAFANA, authority, child) if args.settings.grafana else None
+        keys = args.over.keys
         needed: list[pulumi.Resource] = [
             core.v1.Secret(
                 SECRET,
                 metadata=pods.metadata(APP, name=SECRET, namespace=NAMESPACE),
                 string_data={
-                    "tls.crt": own.certificate,
-                    "tls.key": own.private_key,
-                    "ca.crt": authority.certificate,
+                    "tls.crt": keys.own.certificate,
+                    "tls.key": keys.own.private_key,
+                    "ca.crt": keys.own.authority,
                 },
                 opts=child,
             ),
             *access.reader_of_own(APP, [access.watching("", "pods")], child),
-            self._reachable(args.cluster, [PROMETHEUS, *([GRAFANA] if self.asker else [])], child),
+            self._reachable(args.cluster, [PROMETHEUS, *([GRAFANA] if keys.asker else [])], child),
         ]
         written = {
-            "prometheus.yml": yaml.safe_dump(config(args), sort_keys=False),
+            "prometheus.yml": yaml.safe_dump(config(args.cluster, args.settings), sort_keys=False),
             "web.yml": yaml.safe_dump(web_config(), sort_keys=False),
         }
         settings = server.files(APP, "config", written, child)
-        rules = server.files(APP, "rules", linked.of_view(far_site=args.far_site), child)
+        rules = server.files(APP, "rules", linked.of_view(far_site=args.over.far_site), child)
         apps.v1.StatefulSet(
             APP,
             metadata=pods.metadata(APP, namespace=NAMESPACE),
@@ -135,21 +125,16 @@ class View(pulumi.ComponentResource):
         )
 
 
-def _client(name: str, subject: str, authority: Authority, opts: pulumi.ResourceOptions) -> ClientKey:
-    one = Certificate(f"{APP}-{name}", names=[subject], authority=authority, opts=opts)
-    return ClientKey(certificate=one.certificate, private_key=one.private_key, authority=authority.certificate)
-
-
-def config(args: ViewArgs) -> dict[str, Any]:
+def config(cluster: Cluster, settings: Settings) -> dict[str, Any]:
     """The whole of prometheus.yml. Alerts that are of no site by themselves are told as of the view's own."""
     return {
         "global": {
-            "evaluation_interval": f"{args.settings.scrape_seconds}s",
-            "external_labels": {"cluster": args.cluster.name},
+            "evaluation_interval": f"{settings.scrape_seconds}s",
+            "external_labels": {"cluster": cluster.name},
         },
         "storage": {
             "tsdb": {
-                "retention": {"size": server.retention(args.settings.capacity)},
+                "retention": {"size": server.retention(settings.capacity)},
                 # One site's samples come in order; those of both do not, when a site has to catch up.
                 "out_of_order_time_window": LATE,
             }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from infra import nodes
 from infra.platform import Platform, PlatformArgs, Shown, cilium, cluster
 from infra.platform.chart import Manifest
+from infra.platform.credentials import Credentials
 from infra.platform.csi import snapshots
 from tests.infra import recording
 from tests.infra.manifests.vendor import SNAPSHOTS
@@ -39,4 +42,9 @@ def platform() -> list[Resource]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cilium, "objects", lambda *_: CHART)
         patch.setattr(snapshots, "definitions", lambda *_: CRDS)
-        return recording.record(lambda: Platform("platform", args))
+
+        def made() -> None:
+            keys = Credentials("object-store").keys
+            Platform("platform", dataclasses.replace(args, keys=keys))
+
+        return recording.record(made)

@@ -13,7 +13,7 @@ import yaml
 from infra.environment import Grafana, Resources
 from infra.environment_values import Amounts
 from infra.platform import cluster
-from infra.platform.monitoring import Monitoring, MonitoringArgs, grafana
+from infra.platform.monitoring import Monitoring, MonitoringArgs, ViewKeys, ViewOver, grafana
 from tests.infra import recording
 from tests.infra.recording import Resource
 
@@ -31,9 +31,13 @@ def registered(*, view: bool = False, settings: Grafana | None = SETTINGS) -> li
         persistent=True,
         index=recording.index(),
     )
-    if view:
-        args = dataclasses.replace(args, far_site="cloud")
-    return recording.record(lambda: Monitoring("monitoring", args))
+
+    def made() -> None:
+        keys = ViewKeys("view-keys", asked=settings is not None) if view else None
+        over = ViewOver(far_site="cloud", keys=keys) if keys else None
+        Monitoring("monitoring", dataclasses.replace(args, over=over))
+
+    return recording.record(made)
 
 
 @pytest.fixture(scope="module")

@@ -84,7 +84,7 @@ def test_wherever_an_environment_has_both_sites_each_knows_the_others_ranges() -
 def test_one_authority_signs_all_and_its_key_is_secret() -> None:
     for name in ("hybrid", "prod"):
         found = program.of(name).resources
-        authorities = [one for one in found if one.kind == "Authority" and one.options.parent != "view"]
+        authorities = [one for one in found if one.kind == "Authority" and one.options.parent != "view-keys"]
         assert [(one.name, one.inputs["name"]) for one in authorities] == [("mesh", meshes.AUTHORITY)]
         made = certificates(name)
         assert len(made) == 6

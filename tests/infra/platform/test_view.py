@@ -12,7 +12,7 @@ import yaml
 
 from infra import naming
 from infra.platform import cluster
-from infra.platform.monitoring import Monitoring, MonitoringArgs, linked, names, sending, view
+from infra.platform.monitoring import Monitoring, MonitoringArgs, ViewKeys, ViewOver, linked, names, sending, view
 from infra.platform.monitoring.sending import ClientKey, Sender
 from tests.infra import program, recording
 from tests.infra.platform.test_monitoring import peers
@@ -40,7 +40,12 @@ def far_sender() -> Sender:
 @pytest.fixture(scope="module")
 def near() -> list[Resource]:
     """Monitoring of the site that the view is on."""
-    return recording.record(lambda: Monitoring("monitoring", args(far_site="cloud")))
+
+    def made() -> None:
+        over = ViewOver(far_site="cloud", keys=ViewKeys("view-keys", asked=False))
+        Monitoring("monitoring", args(over=over))
+
+    return recording.record(made)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +104,7 @@ def test_only_who_proves_who_it_is_gets_in_and_over_tls_alone(near: list[Resourc
     (own,) = file(near, f"{names.VIEW}-config", "web.yml").values()
     assert own["client_auth_type"] == "RequireAndVerifyClientCert"
     trusted = recording.the(near, "Secret", view.SECRET).inputs["stringData"]["value"]["ca.crt"]
-    (authority,) = [one for one in near if one.kind == "Authority" and one.options.parent == "view"]
+    (authority,) = [one for one in near if one.kind == "Authority" and one.options.parent == "view-keys"]
     assert trusted == f"certificate of {authority.name}"
     assert "--web.config.file=/etc/prometheus/web.yml" in container(near, names.VIEW)["args"]
 

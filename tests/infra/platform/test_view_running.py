@@ -151,11 +151,7 @@ class Running:
     @contextmanager
     def view(self) -> Iterator[None]:
         made = args()
-        config = view.config(
-            view.ViewArgs(
-                cluster=made.cluster, far_site="cloud", settings=made.settings, persistent=True, index=made.index
-            )
-        )
+        config = view.config(made.cluster, made.settings)
         web = (f"--web.config.file={self.folder / 'web.yml'}", f"--web.listen-address=127.0.0.1:{self.port}")
         with self.started("of-view", config, "--web.enable-remote-write-receiver", *web):
             self.until(30, lambda: self.client("far").get("/-/ready").status_code == 200)

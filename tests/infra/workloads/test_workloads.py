@@ -12,7 +12,7 @@ import pytest
 from infra import naming, nodes
 from infra.environment import Environment
 from infra.platform import Platform, PlatformArgs, cilium, cluster, pods
-from infra.platform.credentials import Keys
+from infra.platform.credentials import Credentials, Keys
 from infra.workloads import Workloads, WorkloadsArgs, model_store, replication
 from infra.workloads.model_store import ModelStore
 from ops.up import load
@@ -28,18 +28,19 @@ def workloads_of(environment: Environment, trains: bool = True, watched: bool = 
     index = recording.index(**images)
 
     def program() -> None:
+        keys = Credentials("object-store").keys
         args = PlatformArgs(
             cluster=cluster.of_hosts(environment.onprem),
             kubernetes_version=environment.kubernetes.version,
             storage=None,
             object_store=environment.platform.object_store,
+            keys=keys,
             index=index,
             accelerators=nodes.offers(environment, "onprem"),
             monitoring=environment.platform.monitoring if watched else None,
         )
         platform = Platform("platform", args)
-        assert platform.object_store is not None
-        own = model_store.garage(platform.object_store.keys)
+        own = model_store.garage(keys)
         champion = replication.champion(environment.workloads.inference)
         workloads = WorkloadsArgs(
             settings=environment.workloads,
@@ -47,9 +48,7 @@ def workloads_of(environment: Environment, trains: bool = True, watched: bool = 
             platform=platform,
             store=own,
             trains=trains,
-            copies=[]
-            if trains
-            else [replication.Copies(work=champion, source=elsewhere(platform.object_store.keys), destination=own)],
+            copies=[] if trains else [replication.Copies(work=champion, source=elsewhere(keys), destination=own)],
         )
         Workloads("workloads", workloads)
 
