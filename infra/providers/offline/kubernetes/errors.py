@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-ADDRESS_TAKEN = "provided IP is already allocated"
-"""How an API server refuses a Service whose clusterIP is another's."""
+TAKEN = ("provided IP is already allocated", "provided port is already allocated")
+"""How an API server refuses a Service whose clusterIP or nodePort is another's."""
 
 
 class ApiError(Exception):
@@ -21,10 +21,12 @@ class ApiError(Exception):
     def transient(self) -> bool:
         """Whether the same request may well succeed in a moment: overload, a leader's election, a webhook's start.
 
-        So does a Service's chosen address that is taken: by the same Service, where an earlier request for it was cut
-        off half-way. The API servers free such an address a minute later.
+        So does a Service's chosen address or port that is taken: by the same Service, where an earlier request for it
+        was cut off half-way. The API servers free such an address a minute later, such a port when they are done.
         """
-        return self.status in (429, 500, 502, 503, 504) or (self.status == 422 and ADDRESS_TAKEN in str(self))
+        return self.status in (429, 500, 502, 503, 504) or (
+            self.status == 422 and any(taken in str(self) for taken in TAKEN)
+        )
 
 
 class Unreachable(Exception):

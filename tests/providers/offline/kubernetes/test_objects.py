@@ -265,6 +265,23 @@ def test_an_address_that_an_unfinished_request_still_holds_is_waited_for(
     assert made.outputs["spec"]["clusterIP"] == address
 
 
+def test_a_port_of_nodes_that_an_unfinished_request_still_holds_is_waited_for(
+    objects: Objects, apiserver: ApiServer, engine: Engine, namespace: str
+) -> None:
+    """As after one whose client went away before the answer: it gives the port back when it cannot be finished."""
+    services, port = f"/api/v1/namespaces/{namespace}/services", 30217
+    spec = {"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]}
+    held = {"apiVersion": "v1", "kind": "Service", **named("held", namespace, spec=spec)}
+    apiserver.request("POST", services, held)
+    mesh = named("mesh", namespace, spec=spec)
+    with pytest.raises(ApiError, match=f"{port}: provided port is already allocated"):
+        whole = {"apiVersion": "v1", "kind": "Service", **mesh}
+        objects._cluster.apply(kinds.TABLE["kubernetes:core/v1:Service"], whole, manager="it", retry=0.5)
+    threading.Timer(1.5, apiserver.request, ("DELETE", f"{services}/held")).start()
+    made = objects.create(call(engine, "core/v1:Service"), mesh)
+    assert made.outputs["spec"]["ports"][0]["nodePort"] == port
+
+
 def test_a_delete_waits_until_the_object_is_gone_and_says_what_holds_it(
     objects: Objects, apiserver: ApiServer, engine: Engine, namespace: str
 ) -> None:
