@@ -113,3 +113,9 @@ def test_a_run_leaves_these_checks_out(tmp_path: Path) -> None:
     )
     assert "Validating arguments" not in listed.stdout
     assert "kubeadm_worker : Join" in listed.stdout
+
+
+def test_nothing_of_ours_has_the_tag_that_runs_leave_out() -> None:
+    plays = [path.read_text() for path in sorted(ANSIBLE.rglob("*.yml")) if "collections" not in path.parts]
+    assert "import_role" in "".join(plays)
+    assert not re.findall(r"^.*\btags:[^#]*\balways\b|^\s*- always$", "\n".join(plays), re.MULTILINE)
