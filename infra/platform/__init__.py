@@ -80,7 +80,7 @@ class PlatformArgs:
 
 
 class Platform(pulumi.ComponentResource):
-    """`ready` is done once pods can be started, named, and store objects in `object_store` if there is one.
+    """`ready` is done once pods can be started, named, and store objects if it has a store.
 
     `metrics_readers` are the pods that may read the metrics of others, `viewers` those that may ask what is served.
     `entrance` is where the other site's agents ask, in a cluster of a mesh.
@@ -88,7 +88,6 @@ class Platform(pulumi.ComponentResource):
 
     cluster: Cluster
     accelerators: tuple[Offer, ...]
-    object_store: ObjectStore | None
     metrics_readers: tuple[policies.Peer, ...]
     viewers: tuple[policies.Peer, ...]
     entrance: mesh.Entrance | None
@@ -164,10 +163,9 @@ class Platform(pulumi.ComponentResource):
         if args.status:
             after = pulumi.ResourceOptions(parent=self, depends_on=[*cilium.running, priorities])
             Status("status", cluster=self.cluster, shown=args.status, index=args.index, opts=after)
-        self.object_store = None
         if args.object_store:
             assert args.keys is not None
-            self.object_store = ObjectStore(
+            store = ObjectStore(
                 "object-store",
                 ObjectStoreArgs(
                     cluster=self.cluster,
@@ -180,5 +178,5 @@ class Platform(pulumi.ComponentResource):
                 ),
                 pulumi.ResourceOptions(parent=self, depends_on=[*cilium.running, priorities]),
             )
-            self.ready += self.object_store.ready
+            self.ready += store.ready
         self.register_outputs({})

@@ -224,13 +224,13 @@ def test_the_onprem_site_is_the_same_without_the_cloud_half(resources: list[Reso
 def test_what_the_cloud_half_takes_from_the_onprem_site_waits_for_nothing_there(name: str) -> None:
     """Else it could not be finished where that site fails before it comes to it."""
     waits_for = {one.urn: one.waits_for for one in program.of(name).resources}
-    halfs = {urn: halves.half(urn) for urn in waits_for}
+    sides = {urn: halves.half(urn) for urn in waits_for}
     taken = {
         needed
-        for urn, half in halfs.items()
-        if half == "cloud"
+        for urn, side in sides.items()
+        if side == "cloud"
         for needed in waits_for[urn]
-        if halfs.get(needed) == "onprem"
+        if sides.get(needed) == "onprem"
     }
     assert len(taken) > 5, "keys of both buckets, the mesh's authority, the view's key"
     todo, found = set(taken), set()

@@ -141,7 +141,7 @@ class File:
                 raise Refused(f"{self.path} would not be valid: {(answer.stderr or answer.stdout).strip()}")
 
     def _download(self, into: Any) -> None:
-        # Only here: of what the module imports they take the longest, and most runs of it download nothing.
+        # Only here: they take long to load, and most runs of the module download nothing.
         import urllib.error
         import urllib.request
 
