@@ -65,6 +65,19 @@ def test_haproxy_knows_pods_one_by_one_and_hosts_only_behind_them(render: Render
     )
 
 
+def test_who_has_the_fewest_unanswered_requests_is_asked_next(render: Render) -> None:
+    text = render("load_balancer", "haproxy.cfg.j2", **LOAD_BALANCER)
+    for what in ("pods", "hosts"):
+        backend = text.split(f"\nbackend ingress_{what}\n")[1].split("\n\n")[0]
+        assert re.findall(r"^  balance (\w+)$", backend, re.MULTILINE) == ["leastconn"]
+
+
+def test_haproxy_goes_before_other_services_of_a_host_that_has_too_much_to_do(render: Render) -> None:
+    unit = render("load_balancer", "haproxy.service.j2", **LOAD_BALANCER)
+    (weight,) = re.findall(r"^CPUWeight=(\d+)$", unit.split("[Service]\n")[1], re.MULTILINE)
+    assert int(weight) == 1000, "ten times what systemd gives the others"
+
+
 def test_haproxy_asks_the_clusters_dns_through_itself_which_waits_between_tries(render: Render) -> None:
     text = render("load_balancer", "haproxy.cfg.j2", **LOAD_BALANCER)
     own = f"127.0.0.1:{role_yaml('load_balancer', 'defaults/main.yml')['load_balancer_dns_port']}"

@@ -23,6 +23,8 @@ BOUND_S = 5.0
 """An outage above this fails the test; what was measured is printed (facts.md saw 0.7-0.9 s on a quieter machine)."""
 HAS_SERVER = "/usr/local/sbin/isthmus-has-server"
 DOWN = "set server api_servers/{} health down"
+SERVES = "python[^ ]* -m isthmus_inference"
+"""The inference server's process, by its command line."""
 TELL = """
 import socket, sys
 for command in sys.argv[1:]:
@@ -124,6 +126,24 @@ def test_api_servers_that_are_all_too_slow_for_their_checks_still_answer(setting
     print(f"{first} called all API servers down: {client.answered} answered; answers {client.codes}")
     assert client.answered > 0
     assert client.failed == 0
+
+
+def test_a_pod_that_stalls_keeps_one_request_and_not_every_other(environment: str, settings: Environment) -> None:
+    """As on a host that boots: it is alive, and well enough for its checks, and whoever waits for it waits in vain."""
+    network = settings.onprem.network
+    pods = cluster.items(environment, "pods", "-n", "workloads", "-l", "app.kubernetes.io/name=inference")
+    hosts = {pod["spec"]["nodeName"] for pod in pods if cluster.ready(pod)}
+    assert len(hosts) > 1, "nobody else could answer"
+    stalled = hosts.pop()
+    try:
+        machines.run(stalled, "pkill", "-STOP", "-f", SERVES)
+        with Poller(f"{addressing.ingress_url(network)}/v2/health/ready", interval=0.05) as client:
+            time.sleep(2.5)  # after some three seconds the load balancer's checks have told it, too
+    finally:
+        machines.run(stalled, "pkill", "-CONT", "-f", SERVES)
+    print(f"a pod on {stalled} stalled: {client.answered} answered, {client.failed} not; answers {client.codes}")
+    assert client.answered > 0
+    assert client.failed <= client.answered / 5
 
 
 def slowest_schemas(environment: str, server: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,38 @@ def test_containers_that_take_long_to_die_are_waited_for(
     tries = _stubborn(tmp_path, monkeypatch, "did not die within timeout")
     store.remove("m", "n")
     assert tries.read_text().split() == ["n"] * 3
+
+
+KILLED = """#!/bin/sh
+echo "$1" >>"$0.calls"
+test "$(wc -l <"$0.calls")" = 1 && complaint="{first}" || complaint="{second}"
+echo "Error: $complaint" >&2
+exit 125
+"""
+UNSEEN = "timed out waiting for file /run/exits/m: internal libpod error"
+DEAD = "can only kill running containers. m is in state exited: container state improper"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "fault", "tries"),
+    [(UNSEEN, DEAD, None, 2), (DEAD, DEAD, "in state exited", 1), (UNSEEN, "no such container", "no such", 2)],
+)
+def test_a_machine_that_is_dead_before_podman_hears_of_it_was_killed(
+    store: Podman,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    first: str,
+    second: str,
+    fault: str | None,
+    tries: int,
+) -> None:
+    program = tmp_path / "podman"
+    program.write_text(KILLED.format(first=first, second=second))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(PodmanError, match=fault) if fault else contextlib.nullcontext():
+        store.kill("m")
+    assert len((tmp_path / "podman.calls").read_text().splitlines()) == tries
 
 
 def test_containers_that_cannot_be_removed_are_no_reason_to_wait(

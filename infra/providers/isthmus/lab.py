@@ -105,7 +105,7 @@ def machine_power(name: str, action: str, podman: Podman | None = None) -> str:
         podman("unpause", name)
     match action, status:
         case ("power-off", "running" | "paused"):
-            podman("kill", "--signal", "KILL", name)
+            podman.kill(name)
         case ("power-on", "stopped"):
             start(name, podman)
         case ("freeze", "running"):

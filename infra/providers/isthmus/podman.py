@@ -25,6 +25,11 @@ CGROUP_PARENT = "isthmus"
 STILL_DYING = "did not die within timeout"
 """What podman says of a container whose killed processes have not ended within its own five seconds."""
 
+END_UNSEEN = "timed out waiting for file"
+"""What podman says when the monitor of a container that it has killed did not tell in time how it ended."""
+
+ALREADY_DEAD = "can only kill running containers"
+
 REMOVE_S = 120
 """A machine has hundreds of processes with data to write back; on a busy host that takes longer than podman waits."""
 
@@ -105,6 +110,23 @@ class Podman:
             except PodmanError as error:
                 if STILL_DYING not in error.said or time.monotonic() > deadline:
                     raise
+                time.sleep(1)
+            else:
+                return
+
+    def kill(self, container: str) -> None:
+        """End all of a container's processes, as a power cut does. Raises PodmanError."""
+        deadline = time.monotonic() + REMOVE_S
+        told = False
+        while True:
+            try:
+                self("kill", "--signal", "KILL", container)
+            except PodmanError as error:
+                if told and ALREADY_DEAD in error.said:
+                    return
+                if END_UNSEEN not in error.said or time.monotonic() > deadline:
+                    raise
+                told = True
                 time.sleep(1)
             else:
                 return
