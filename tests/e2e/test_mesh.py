@@ -30,7 +30,7 @@ TOLD_S = 90.0
 """Longest until the other site is told of a pod again, when the host is lost that told of it until then."""
 
 PEER_TOLD_S = 300.0
-"""Longest from a cut to the alert, which waits two minutes once agents know; and from its end."""
+"""Longest from a cut to the alert, which waits a minute once agents know; and from its end."""
 
 
 def agents_say(environment: str, site: str, *question: str) -> dict[str, str]:
