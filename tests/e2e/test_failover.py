@@ -134,7 +134,7 @@ def test_a_pod_that_stalls_keeps_one_request_and_not_every_other(environment: st
     pods = cluster.items(environment, "pods", "-n", "workloads", "-l", "app.kubernetes.io/name=inference")
     hosts = {pod["spec"]["nodeName"] for pod in pods if cluster.ready(pod)}
     assert len(hosts) > 1, "nobody else could answer"
-    stalled = hosts.pop()
+    stalled = min(hosts)
     try:
         machines.run(stalled, "pkill", "-STOP", "-f", SERVES)
         with Poller(f"{addressing.ingress_url(network)}/v2/health/ready", interval=0.05) as client:

@@ -29,6 +29,7 @@ END_UNSEEN = "timed out waiting for file"
 """What podman says when the monitor of a container that it has killed did not tell in time how it ended."""
 
 ALREADY_DEAD = "can only kill running containers"
+"""What podman says when it is to kill a container that has ended; after END_UNSEEN that is what was wanted."""
 
 REMOVE_S = 120
 """A machine has hundreds of processes with data to write back; on a busy host that takes longer than podman waits."""
@@ -127,7 +128,7 @@ class Podman:
                 if END_UNSEEN not in error.said or time.monotonic() > deadline:
                     raise
                 told = True
-                time.sleep(1)
+                time.sleep(1)  # the signal is sent; the monitor tells when it gets a processor
             else:
                 return
 
