@@ -6,28 +6,39 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.ansible.conftest import ANSIBLE
 
 KUBECTL = """\
 #!/bin/sh
-case "$*" in *"get nodes"*) cat {folder}/nodes ;; *) shift 4; printf '%s|' "$@" >> {folder}/told; exit {status} ;; esac
+echo >> {folder}/calls
+case "$*" in *"get nodes"*) cat {folder}/nodes ;; *) shift 4; printf '%s|' "$@" >> {folder}/told ;; esac
+case " {lost} " in *" $(wc -l < {folder}/calls) "*) echo 'error: unexpected EOF' >&2; exit 1 ;; esac
 """
 
-HOST = "annotate|node|{}|isthmus.internal/host=true|"
+ONE, TWO = (f"annotate|node|{name}|isthmus.internal/host=true|" for name in ("one", "two"))
 
 
-def play(folder: Path, *, status: int = 0) -> str:
-    """What ansible printed of a run on nodes one and two, of which one is to have a label with a blank."""
+LABELS = "label|--overwrite|node|one|rack=a b|annotate|--overwrite|node|one|isthmus.internal/labels=rack|"
+
+
+def play(folder: Path, *, lost: Iterable[int] = ()) -> str:
+    """What ansible printed of a run on nodes one and two, of which one is to have a label with a blank.
+
+    Of the calls of kubectl those in `lost`, from 1 on, are done and their answers lost.
+    """
     program = folder / "kubectl"
-    program.write_text(KUBECTL.format(folder=folder, status=status))
+    program.write_text(KUBECTL.format(folder=folder, lost=" ".join(map(str, lost))))
     program.chmod(0o755)
     nodes = [{"metadata": {"name": name}, "spec": {}} for name in ("one", "two")]
     (folder / "nodes").write_text(json.dumps({"items": nodes}))
     (folder / "told").write_text("")
     variables = {
         "kubeadm_control_plane_bin_dir": str(folder),
+        "kubeadm_control_plane_api_retries": 2,
+        "kubeadm_control_plane_api_delay_s": 0,
         "kubeadm_control_plane_nodes": {
             "one": {"labels": {"rack": "a b"}, "taints": []},
             "two": {"labels": {}, "taints": []},
@@ -45,12 +56,18 @@ def play(folder: Path, *, status: int = 0) -> str:
 def test_every_node_gets_what_it_lacks(tmp_path: Path) -> None:
     printed = play(tmp_path)
     assert "failed=0" in printed and "changed=1" in printed, printed
-    labels = "label|--overwrite|node|one|rack=a b|annotate|--overwrite|node|one|isthmus.internal/labels=rack|"
-    assert (tmp_path / "told").read_text() == HOST.format("one") + labels + HOST.format("two")
+    assert (tmp_path / "told").read_text() == ONE + LABELS + TWO
 
 
-def test_the_first_command_that_fails_ends_it_and_is_named(tmp_path: Path) -> None:
-    printed = play(tmp_path, status=1)
+def test_answers_that_were_cut_off_are_asked_for_again(tmp_path: Path) -> None:
+    printed = play(tmp_path, lost=[1, 4])
+    assert "failed=0" in printed and "changed=1" in printed, printed
+    cut, _, _ = LABELS.partition("annotate")
+    assert (tmp_path / "told").read_text() == ONE + cut + ONE + LABELS + TWO
+
+
+def test_the_first_command_that_always_fails_ends_it_and_is_named(tmp_path: Path) -> None:
+    printed = play(tmp_path, lost=range(2, 9))
     assert "failed=1" in printed, printed
     assert f"+ {tmp_path}/kubectl" in printed
-    assert (tmp_path / "told").read_text() == HOST.format("one")
+    assert (tmp_path / "told").read_text() == ONE * 3
