@@ -151,9 +151,11 @@ def test_the_audit_policy_never_logs_bodies(render: Render) -> None:
 
 @pytest.mark.parametrize("component", ["kube-apiserver", "kube-scheduler", "etcd"])
 def test_patches_name_the_container_that_they_patch(render: Render, component: str) -> None:
-    patch = yaml.safe_load(render("kubeadm_control_plane", "readiness.yaml.j2", component=component))
+    patch = yaml.safe_load(render("kubeadm_control_plane", "static_pod.yaml.j2", component=component))
     (container,) = patch["spec"]["containers"]
     assert (container["name"], container["readinessProbe"]) == (component, {"periodSeconds": 5})
+    asked = container.get("resources", {}).get("requests", {})
+    assert asked == ({"cpu": "500m"} if component == "etcd" else {}), "the others keep what kubeadm asks for"
 
 
 def test_workers_and_control_planes_join_with_what_the_ticket_says(render: Render) -> None:
