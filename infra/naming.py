@@ -38,11 +38,12 @@ KUBEADM_IMAGES: Final = (
 NETWORK_IMAGES: Final = ("cilium",)
 """Images of the pods that a node must run before it is Ready."""
 
-_EVERYWHERE: Final = (*NETWORK_IMAGES, "cilium-operator", "coredns-image", "metrics-server", "inference")
+POD_IMAGES: Final = (*NETWORK_IMAGES, "cilium-operator", "coredns-image", "metrics-server")
+"""Images that every host pulls once it is a member, by digest, because our manifests name them so: a pod that has to
+move then starts at once."""
 
-POD_IMAGES: Final = {"onprem": (*_EVERYWHERE, "garage"), "cloud": (*_EVERYWHERE, "replication")}
-"""Images that every host of a site pulls once it is a member, by digest, because our manifests name them so: a pod that
-has to move then starts at once. Training is not among them: it is large, and runs on one host."""
+WORKER_IMAGES: Final = {"onprem": ("inference", "garage"), "cloud": ("inference", "replication")}
+"""Those that a site's workers pull beside them. Training is not among them: it is large, and runs on one host."""
 
 INGRESS_NODE_PORT: Final = 30080
 """NodePort of the inference service: where the load balancers send requests while they know no pod."""

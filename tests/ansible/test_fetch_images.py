@@ -81,6 +81,19 @@ def test_a_node_more_fetches_its_networks_image_before_it_joins_and_the_others_a
     assert templated(plays["Images of pods"]["tasks"][0]["vars"]["kubernetes_node_images_after"]) == after
 
 
+@pytest.mark.parametrize(("host", "images"), [("plane", ["cilium"]), ("both", ["cilium", "inference"])])
+def test_a_control_plane_that_is_no_worker_fetches_nothing_of_what_workers_run(host: str, images: list[str]) -> None:
+    plays = {play["name"]: play for play in yaml.safe_load((ANSIBLE / "site.yml").read_text())}
+    asked = plays["Images of pods"]["tasks"][0]["vars"]["kubernetes_node_images"]
+    known = {
+        "groups": {"control_plane": ["plane", "both"], "worker": ["both"]},
+        "inventory_hostname": host,
+        "pod_images": ["cilium"],
+        "worker_images": ["inference"],
+    }
+    assert Templar(loader=DataLoader(), variables=known).template(trust_as_template(asked)) == images
+
+
 def _facts(task: dict[str, Any]) -> dict[str, Any]:
     facts: dict[str, Any] = task.get("ansible.builtin.set_fact", {})
     return facts

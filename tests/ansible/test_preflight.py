@@ -41,6 +41,7 @@ PLAY: dict[str, Any] = {
     "images": [],
     "network_images": [],
     "pod_images": [],
+    "worker_images": [],
     "pause_image": "registry.k8s.io/pause:3",
     "metrics_folder": "/var/lib/isthmus/metrics",
     "backup_store": {},

@@ -27,6 +27,7 @@ from infra.naming import (
     POD_IMAGES,
     SNAPSHOTS,
     STATUS,
+    WORKER_IMAGES,
 )
 from infra.paths import ROOT
 
@@ -216,7 +217,8 @@ def index(**changes: Artifact) -> Index:
     """A mirror's index without a mirror."""
     names = {
         *KUBEADM_IMAGES,
-        *(name for images in POD_IMAGES.values() for name in images),
+        *POD_IMAGES,
+        *(name for images in WORKER_IMAGES.values() for name in images),
         "training",
         "aws-api",
         *IMAGES.values(),

@@ -79,7 +79,7 @@ def test_files_are_fetched_from_the_mirror_by_their_digest() -> None:
 def test_images_are_pulled_beforehand_under_the_name_that_pods_give_containerd() -> None:
     assert "registry.example/kube-apiserver:v1" in VARIABLES["images"], "kubeadm names images by tag"
     garage = f"registry.example/garage@{INDEX.artifact('garage').digest}"
-    assert garage in VARIABLES["pod_images"], "our pods name images by digest"
+    assert garage in VARIABLES["worker_images"], "our pods name images by digest"
 
 
 def test_variables_are_plain_values_so_that_any_change_of_them_can_be_shown() -> None:
