@@ -32,7 +32,7 @@ def variables(environment: str) -> dict[str, str]:
         # Not the usual four a processor: a Service that waits for its pods keeps its place, and on a small machine
         # enough of them leave none for the Deployments whose pods they wait for
         "PULUMI_PARALLEL": "32",
-        # The whole state is written before and after each step, hashed and copied each time: two megabytes with both
+        # The whole state is written before and after each step, and the one before is copied: two megabytes with both
         # sites, a tenth of that compressed. The engine reads either
         "PULUMI_DIY_BACKEND_ZSTD": "true",
         "ANSIBLE_CONFIG": str(ROOT / "ansible" / "ansible.cfg"),
