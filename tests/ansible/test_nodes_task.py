@@ -19,8 +19,6 @@ case " {lost} " in *" $(wc -l < {folder}/calls) "*) echo 'error: unexpected EOF'
 """
 
 ONE, TWO = (f"annotate|node|{name}|isthmus.internal/host=true|" for name in ("one", "two"))
-
-
 LABELS = "label|--overwrite|node|one|rack=a b|annotate|--overwrite|node|one|isthmus.internal/labels=rack|"
 
 
