@@ -121,9 +121,8 @@ def test_up_makes_everything_and_a_second_one_nothing(stack: Stack) -> None:
 
 def test_a_secret_is_encrypted_in_the_state(stack: Stack) -> None:
     outputs = stack.outputs()
-    # `stream_reader`, as the engine does not write into a frame how long its contents are.
-    with next((stack.folder / "backend").glob("**/stacks/**/test.json.zst")).open("rb") as compressed:
-        state = zstandard.ZstdDecompressor().stream_reader(compressed).read().decode()
+    compressed = next((stack.folder / "backend").glob("**/stacks/**/test.json.zst")).read_bytes()
+    state = zstandard.decompress(compressed).decode()
     # A certificate's inputs have its authority's key, which is nobody's output of its own.
     for value in (outputs["secret"], *(key.splitlines()[1] for key in outputs["keys"])):
         assert value not in state
