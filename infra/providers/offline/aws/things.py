@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import threading
 from collections.abc import Callable
 from typing import Final
 
@@ -34,7 +35,8 @@ class Things:
         self._settings = settings
         self._say = say
         self._told: set[str] = set()
-        self._client = functools.cache(settings.client)
+        self._found = functools.cache(settings.client)
+        self._one_at_a_time = threading.Lock()
 
     def tags(self, inputs: Properties) -> dict[str, str]:
         """The tags of a thing: those of everything, and its own."""
@@ -104,6 +106,11 @@ class Things:
         except AwsFault as error:
             if not is_gone(kind, error):
                 raise refused(kind, name, "delete", error) from error
+
+    def _client(self, service: str) -> Client:
+        """The service's client, made when it is first asked for: boto3 makes one at a time, and many threads ask."""
+        with self._one_at_a_time:
+            return self._found(service)
 
     def _settled(self, kind: Kind, aws: Client, rid: str, known: Properties) -> Properties:
         """What is known of it once it can be used."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import grpc
 import pytest
@@ -14,6 +16,8 @@ from infra.cloud.user_data import user_data
 from infra.providers.isthmus.handler import UNKNOWN
 from infra.providers.offline.aws.kinds import KINDS
 from infra.providers.offline.aws.provider import AwsProvider
+from infra.providers.offline.aws.settings import Settings
+from infra.providers.offline.aws.things import Things
 from infra.providers.offline.values import decode, encode
 from tests.infra.cloud.conftest import ENVIRONMENTS, register
 
@@ -120,6 +124,25 @@ def test_an_api_that_is_down_is_one_clear_error() -> None:
     said = caught.value.details()
     assert said.startswith("aws:ec2/vpc:Vpc vpc: create: the AWS API does not answer") and "make up" in said
     assert "\n" not in said
+
+
+def test_many_threads_get_one_client_of_a_service_and_none_is_made_beside_another() -> None:
+    class Slow(Settings):
+        def client(self, service: str) -> Any:
+            making.append(service)
+            assert len(making) - len(made) == 1, "boto3 makes clients of one session at a time"
+            time.sleep(0.02)
+            made.append(service)
+            return object()
+
+    making: list[str] = []
+    made: list[str] = []
+    things = Things(Slow(endpoints={}), print)
+    services = ["ec2", "iam", "s3"] * 8
+    with ThreadPoolExecutor(len(services)) as pool:
+        found = list(pool.map(things._client, services))
+    assert sorted(made) == ["ec2", "iam", "s3"]
+    assert len({id(one) for one in found}) == 3
 
 
 def test_what_aws_refuses_names_the_thing_the_call_and_the_reason(endpoint: str) -> None:
