@@ -128,6 +128,8 @@ def test_an_api_that_is_down_is_one_clear_error() -> None:
 
 def test_many_threads_get_one_client_of_a_service_and_none_is_made_beside_another() -> None:
     class Slow(Settings):
+        """Long enough at it that threads meet, which with boto3's own they do by chance."""
+
         def client(self, service: str) -> Any:
             making.append(service)
             assert len(making) - len(made) == 1, "boto3 makes clients of one session at a time"
